@@ -1,0 +1,120 @@
+"""Structural similarity of all pairs of images, with symmetric borders: a fused kernel and a general path.
+
+Both filter passes over the product of two images are linear, so the covariance under the window is
+A_h (x * y) A_w^T - mx my, with A the band matrix of the window into which the symmetric border is folded. What depends
+on one image alone (mean and variance maps) is computed once, in float64, and kept in a `Bank`. The covariance is taken
+between images less their own mean intensity: the same number, but single precision then holds in bright flat areas too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SIGMA = 1.5
+RADIUS = 5  # the window has 11 x 11 taps
+C1, C2 = 0.01**2, 0.03**2  # for intensities in [0, 1]
+CHUNK = 2048  # images whose float64 statistics are computed at once
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Images side by side in lanes: maps of shape (blocks, height, width, lanes)."""
+
+    pixels: Tensor  # less the image's centre
+    mean: Tensor  # under the window
+    variance: Tensor
+    centre: Tensor  # (blocks, lanes), the mean intensity of each image
+    count: int  # images; the last block may end in lanes of zeros
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def window() -> np.ndarray:
+    """Return the Gaussian window, normalised to sum 1 -> (11,) float64."""
+    taps = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
+    return taps / taps.sum()
+
+
+def fold(size: int) -> np.ndarray:
+    """Return which pixel stands at each place of a symmetrically extended line -> (size + 10,) int64.
+
+    The line repeats with period 2 size: d c b a | a b c d | d c b a. So it also holds for lines shorter than the window.
+    """
+    place = np.arange(-RADIUS, size + RADIUS) % (2 * size)
+    return np.minimum(place, 2 * size - 1 - place)
+
+
+@lru_cache
+def band(size: int) -> Tensor:
+    """Return the matrix that filters a line of `size` pixels, borders folded in -> (size, size) float64."""
+    matrix = np.zeros((size, size))
+    for tap, weight in enumerate(window()):
+        np.add.at(matrix, (np.arange(size), fold(size)[tap : tap + size]), weight)
+    return torch.from_numpy(matrix)
+
+
+def statistics(images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return pixels less centre, mean, variance (n, height, width) and centre (n,) of images, in float64."""
+    exact = images.double()
+    rows, columns = (band(size).to(exact.device) for size in images.shape[1:])
+    centre = exact.mean((1, 2)).to(images.dtype).double()  # what single precision can hold, so that all agree on it
+    pixels = exact - centre[:, None, None]
+    mean = rows @ pixels @ columns.T
+    variance = (rows @ pixels**2 @ columns.T - mean**2).clamp_min(0)
+    return pixels, mean + centre[:, None, None], variance, centre
+
+
+@torch.no_grad()
+def bank(images: Tensor, image_shape: tuple[int, int]) -> Bank:
+    """Prepare images (m, d) as the second side of `scores`."""
+    lanes = 192 if images.device.type == "cpu" else 1024
+    blocks = -(-len(images) // lanes)
+    maps = [images.new_zeros(blocks * lanes, *image_shape) for _ in range(3)]
+    centre = images.new_zeros(blocks * lanes)
+    for start in range(0, len(images), CHUNK):
+        part = images[start : start + CHUNK].reshape(-1, *image_shape)
+        for kept, values in zip((*maps, centre), statistics(part), strict=True):
+            kept[start : start + len(part)] = values
+    in_lanes = (kept.view(blocks, lanes, *image_shape).permute(0, 2, 3, 1).contiguous() for kept in maps)
+    return Bank(*in_lanes, centre=centre.view(blocks, lanes), count=len(images))
+
+
+@torch.no_grad()
+def scores(x: Tensor, bank: Bank, *, margin: int = 0) -> Tensor:
+    """Compare images x (n, d) with those of a bank -> (n, m), the mean over the map without `margin` border pixels."""
+    blocks, height, width, lanes = bank.pixels.shape
+    images = x.reshape(-1, height, width).to(bank.pixels)
+    result = images.new_empty(len(images), blocks * lanes)
+    together = 1 if images.device.type == "cpu" else 16  # a processor's cache holds one image's maps, not more
+    for start in range(0, len(images), together):
+        _general(images[start : start + together], bank, margin, result[start : start + together])
+    return result[:, : len(bank)]
+
+
+def _general(images: Tensor, bank: Bank, margin: int, result: Tensor) -> None:
+    """Fill result (n, blocks * lanes): x folded into the band matrix, then one batched product for each block."""
+    n = len(images)
+    blocks, height, width, lanes = bank.pixels.shape
+    inner = slice(margin, height - margin), slice(margin, width - margin)
+    rows, columns = band(height).to(images)[inner[0]], band(width).to(images)[inner[1]]
+    h, w = len(rows), len(columns)
+    pixels, mean, variance, centre = statistics(images)
+    folded = torch.einsum("nrc,wc->rnwc", pixels.to(images), columns).reshape(height, n * w, width)
+    inside = (mean - centre[:, None, None], mean, variance)
+    shifted, mean, variance = (
+        kept[:, *inner].permute(1, 0, 2)[..., None].to(images) for kept in inside
+    )  # (h, n, w, 1)
+    for block in range(blocks):
+        other_mean, other_variance = (kept[block][inner][:, None] for kept in (bank.mean, bank.variance))
+        filtered = torch.bmm(folded, bank.pixels[block])  # (height, n w, lanes)
+        covariance = (rows @ filtered.view(height, -1)).view(h, n, w, lanes)
+        covariance.sub_(shifted * (other_mean - bank.centre[block]))
+        top = covariance.mul_(2).add_(C2).mul_((2 * mean * other_mean).add_(C1))
+        bottom = (mean**2 + (other_mean**2 + C1)).mul_((variance + C2) + other_variance)
+        result[:, block * lanes : (block + 1) * lanes] = top.div_(bottom).mean((0, 2))
