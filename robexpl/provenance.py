@@ -16,21 +16,22 @@ from functools import lru_cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-NEUTRAL = frozenset({"cache", "progress", "provenance"})  # they decide when work is done, never what comes out
+# they decide when work is done, what is refused and where files come from, never what comes out
+NEUTRAL = frozenset({"cache", "checks", "files", "progress", "provenance"})
 
 
 def essence(source: str) -> str:
     """Return source text without comments, docstrings, blank lines and trailing blanks; strings stay as they are."""
     try:
         tree = ast.parse(source)
-        comments = [
-            t.start for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT
-        ]
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     except (SyntaxError, tokenize.TokenError):
         return source
     lines = source.split("\n")
-    for row, column in comments:
-        lines[row - 1] = lines[row - 1][:column]
+    for token in tokens:
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
     verbatim: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.Constant, ast.JoinedStr)) and node.end_lineno and node.end_lineno > node.lineno:
@@ -38,14 +39,9 @@ def essence(source: str) -> str:
     gone: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            first = node.body[0] if node.body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                if not lines[first.lineno - 1][: first.col_offset].strip():
-                    gone.update(range(first.lineno, first.end_lineno + 1))
+            text = node.body[0] if node.body and ast.get_docstring(node, clean=False) is not None else None
+            if text and not lines[text.lineno - 1][: text.col_offset].strip():
+                gone.update(range(text.lineno, text.end_lineno + 1))
     kept = [
         line if number in verbatim else line.rstrip()
         for number, line in enumerate(lines, 1)
@@ -90,7 +86,7 @@ def code_digest(names: Iterable[str], ignore: Collection[str] = NEUTRAL) -> str:
 
 
 def function_code(function: Callable) -> tuple[str, set[str]]:
-    """Return the code of a function with the definitions of its module that it uses, and the robexpl modules it names."""
+    """Return the code of a function with all of its module that it uses, and the robexpl modules it names."""
     try:
         source = inspect.getsource(sys.modules[function.__module__])
     except (OSError, TypeError, KeyError):  # typed into a session: only its own text can be had
@@ -116,11 +112,10 @@ def function_code(function: Callable) -> tuple[str, set[str]]:
         for node in defined.get(name, []):
             used[node.lineno] = node
             todo += [part.id for part in ast.walk(node) if isinstance(part, ast.Name)]
-    lines = source.split("\n")
-    starts = {
-        line: min([line, *(part.lineno for part in getattr(node, "decorator_list", []))]) for line, node in used.items()
-    }
-    texts = ["\n".join(lines[starts[line] - 1 : used[line].end_lineno]) for line in sorted(used)]
+    lines, texts = source.split("\n"), []
+    for line, node in sorted(used.items()):
+        decorators = [part.lineno for part in getattr(node, "decorator_list", [])]
+        texts.append("\n".join(lines[min([line, *decorators]) - 1 : node.end_lineno]))
     return "\n".join(map(essence, texts)), modules
 
 
