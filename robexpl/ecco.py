@@ -83,10 +83,11 @@ def search(
 ) -> Counterfactuals:
     """Search a counterfactual of class target (n,) for each factual x (n, d), every row on its own.
 
-    Descent starts at x + start_noise N(0, I) from `generator`, or at `start`; each step is followed by a clamp to the box
-    `bounds`. "decision_threshold" stops a row at the first point whose target probability reaches `threshold`;
-    "generator_conditions" asks besides that every component of the gradient is below `tolerance`. Both are checked before
-    each step, and a row that never meets its stop ends after `steps` steps. `labels`, if given, must differ from `target`.
+    Descent starts at x + start_noise N(0, I) from `generator`, or at `start`; each step is followed by a clamp to the
+    box `bounds`. "decision_threshold" stops a row at the first point whose target probability reaches `threshold`;
+    "generator_conditions" asks besides that every component of the gradient is below `tolerance`. Both are checked
+    before each step, and a row that never meets its stop ends after `steps` steps. `labels`, if given, must differ from
+    `target`.
     """
     checks.one_of("stop", stop, STOPS)
     checks.points(x)

@@ -1,8 +1,8 @@
 """Pullbacks of networks: from a gradient with respect to the logits to one with respect to the input.
 
 Attacks and counterfactual search both need v^T J, where J is the Jacobian of the logits at x and v (n, classes) the
-gradient of their own objective with respect to the logits. For perceptrons it has a closed form, two matrix products per
-hidden layer; any other module goes through autograd. Both are tested to agree.
+gradient of their own objective with respect to the logits. For perceptrons it has a closed form, two matrix products
+per layer; any other module goes through autograd. Both are tested to agree.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def vjp(model: nn.Module, *, closed_form: bool = True) -> Vjp:
     """Return a function x (n, d) -> (logits (n, classes), pull), with pull(v (n, classes)) = v^T J of shape (n, d).
 
     The closed form applies to `nn.Sequential`s that alternate Linear and ReLU; `closed_form=False` forces autograd.
-    The weights are those of the moment: call `vjp` again after an optimiser step.
+    The weights are those of the moment: call `vjp` again after an optimiser step. `pull` may be called once per call of
+    the function, and the next call overwrites what both returned: copy what is to stay.
     """
     layers = relu_layers(model) if closed_form else None
     return _perceptron(layers) if layers else _autograd(model)
@@ -42,25 +43,29 @@ def _hooked(model: nn.Module) -> bool:
 
 def _perceptron(layers: list[nn.Linear]) -> Vjp:
     # a contiguous transpose makes the forward product of a small batch about three times as fast
-    triples = [(w := layer.weight.detach(), w.t().contiguous(), layer.bias.detach()) for layer in layers]
-    (last, last_t, last_bias), hidden = triples[-1], triples[:-1]
+    weights = [layer.weight.detach() for layer in layers]
+    transposed = [weight.t().contiguous() for weight in weights]
+    biases = [layer.bias.detach() for layer in layers]
+    forward: list[Tensor] = []  # buffers: activations, last the logits
+    backward: list[Tensor] = []  # buffers: gradients with respect to the inputs of the layers
 
     @torch.no_grad()
     def run(x: Tensor) -> tuple[Tensor, Pull]:
-        active = []
-        for _, weight_t, bias in hidden:
-            x = torch.addmm(bias, x, weight_t).relu_()  # (n, h)
-            active.append(x)
-        logits = torch.addmm(last_bias, x, last_t)  # (n, classes)
+        if not forward or len(forward[0]) != len(x):
+            forward[:] = [x.new_empty(len(x), len(weight)) for weight in weights]
+            backward[:] = [x.new_empty(len(x), weight.shape[1]) for weight in weights]
+        for i, (bias, weight_t, out) in enumerate(zip(biases, transposed, forward, strict=True)):
+            torch.addmm(bias, x, weight_t, out=out)  # (n, h), last (n, classes)
+            x = out.relu_() if i < len(weights) - 1 else out
+        return forward[-1], pull
 
-        @torch.no_grad()
-        def pull(v: Tensor) -> Tensor:
-            g = v @ last  # (n, h)
-            for (weight, _, _), h in zip(reversed(hidden), reversed(active), strict=True):
-                g = g.mul_(h.sign()) @ weight  # relu' is the sign of the activation, 0 at 0 as in autograd
-            return g
-
-        return logits, pull
+    @torch.no_grad()
+    def pull(v: Tensor) -> Tensor:
+        for i in reversed(range(len(weights))):
+            v = torch.mm(v, weights[i], out=backward[i])
+            if i:
+                v.mul_(forward[i - 1].sign_())  # relu' is the sign of the activation, 0 at 0 as in autograd
+        return v
 
     return run
 

@@ -25,12 +25,12 @@ ATTACKS = ("clean", "fgsm", "pgd_early_stop", "pgd_projected")
 
 @dataclass(frozen=True)
 class Profile:
-    """Sizes of a study: datasets by kind, training epochs, runs of so many factuals, descent steps, neighbours, seeds."""
+    """Sizes of a study: a dataset and training epochs of each kind, runs of so many factuals, descent steps, neighbours."""
 
     name: str
     image: str
     tabular: str
-    epochs: int
+    epochs: dict[str, int]
     runs: int
     factuals: int
     steps: int
@@ -47,8 +47,12 @@ class Profile:
 
 
 PROFILES = {
-    "full": Profile("full", "mnist", "california", epochs=20, runs=5, factuals=100, steps=1000, k=100),
-    "demo": Profile("demo", "digits", "breast_cancer", epochs=10, runs=3, factuals=40, steps=300, k=20),
+    "full": Profile(
+        "full", "mnist", "california", {"image": 20, "tabular": 20}, runs=5, factuals=100, steps=1000, k=100
+    ),
+    "demo": Profile(
+        "demo", "digits", "breast_cancer", {"image": 10, "tabular": 60}, runs=3, factuals=40, steps=300, k=20
+    ),
 }
 
 
@@ -83,9 +87,10 @@ def load_data(dataset: str, seed: int, sampling: str) -> data.Dataset:
 def subject(dataset: str, regime: str, *, seed: int, reading: Reading, profile: Profile) -> Subject:
     """Name the network of a regime, seed and reading; networks that two readings share have one name."""
     checks.one_of("regime", regime, REGIMES)
-    image = profile.kind(dataset) == "image"
+    kind = profile.kind(dataset)
     early_stop = reading.early_stop and regime != "standard"  # one standard network serves every reading
-    return Subject(dataset, regime, seed, early_stop, "published" if image else reading.sampling, profile.epochs)
+    sampling = "published" if kind == "image" else reading.sampling
+    return Subject(dataset, regime, seed, early_stop, sampling, profile.epochs[kind])
 
 
 @cached()
@@ -136,7 +141,7 @@ def attack(subject: Subject) -> dict[str, Tensor]:
 
 
 def draw_factuals(dataset: data.Dataset, *, seed: int, runs: int, per_run: int) -> dict[str, Tensor]:
-    """Draw factuals and targets, the same for every model of a seed: arrays run, row, label, target, each (runs per_run,).
+    """Draw factuals and targets, the same for every model of a seed: run, row, label, target, each (runs per_run,).
 
     Test rows uniformly with replacement within each run; targets uniformly from the other classes.
     """
@@ -226,7 +231,7 @@ def accuracies(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: 
 
 
 def histories(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: Profile) -> pd.DataFrame:
-    """Tabulate training, one row per reading, seed, regime and epoch: loss, mean PGD steps, mean largest perturbation."""
+    """Tabulate training, one row per reading, seed, regime, epoch: loss, mean PGD steps, mean largest perturbation."""
     frames = []
     for name, seed, regime in _grid(readings, seeds):
         history = train(subject(dataset, regime, seed=seed, reading=reading(name), profile=profile))["history"]
@@ -241,9 +246,9 @@ def counterfactuals(
 ) -> pd.DataFrame:
     """Tabulate counterfactuals, one row per reading, seed, regime, stop and factual.
 
-    Columns: run, row (of the test set), label, target, correct (the model's own verdict on the factual), counted (whether
-    the reading counts the row), valid (target probability of at least the threshold), steps, converged, target_prob,
-    target_logit, gradient_max, l1 and l2 (distance from the factual), implausibility.
+    Columns: run, row (of the test set), label, target, correct (the model's own verdict on the factual), counted
+    (whether the reading counts the row), valid (target probability of at least the threshold), steps, converged,
+    target_prob, target_logit, gradient_max, l1 and l2 (distance from the factual), implausibility.
     """
     frames = []
     for name in readings:

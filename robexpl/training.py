@@ -31,11 +31,11 @@ def fit(
 ) -> nn.Module:
     """Train a network on `dataset` in a regime: "standard", "weak", "medium" or "strong".
 
-    Adam on the mean cross-entropy CE(f(x), y); adversarial regimes minimise CE(f(x'), y) + CE(f(x), y), with x' made by PGD
-    against the current network (thesis, Eq. 1, with the clean term of the author's code). All regimes of a seed start
-    from the same weights and see the batches in the same order. `early_stop` chooses the author's PGD, which ends when
-    any entry of the batch has moved by eps, in place of the projected one. `model`, if given, is trained in place of the
-    default perceptron. `history` receives one row per epoch: loss, mean PGD steps per batch and mean largest
+    Adam on the mean cross-entropy CE(f(x), y); adversarial regimes minimise CE(f(x'), y) + CE(f(x), y), with x' made by
+    PGD against the current network (thesis, Eq. 1, with the clean term of the author's code). All regimes of a seed
+    start from the same weights and see the batches in the same order. `early_stop` chooses the author's PGD, which ends
+    when any entry of the batch has moved by eps, in place of the projected one. `model`, if given, is trained in place
+    of the default perceptron. `history` receives one row per epoch: loss, mean PGD steps per batch and mean largest
     perturbation per example.
     """
     opponent = adversary(regime)
