@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import struct
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -178,9 +179,6 @@ def _repaired(x: np.ndarray, y: np.ndarray, per_class: int, rng: np.random.Gener
 @lru_cache(maxsize=1)
 def _california() -> Raw:
     x, value = _california_arrays()
-    content = hashlib.sha256(x.astype("<f8").tobytes() + value.astype("<f8").tobytes()).hexdigest()
-    if content != CALIFORNIA_CONTENT:
-        raise DataError(f"expected California Housing of sha256 {CALIFORNIA_CONTENT[:12]}..., got {content[:12]}...")
     # Class 1 is above the median. The 8 rows that tie at it belong to neither class; 10,317 rows lie above it, 10,315
     # below. The two nearest above (in file order) are left out too, which leaves the 10,315 rows per class, 20,630 in
     # all, of the thesis' experiment. Which ten rows its copy lacked is not known.
@@ -197,23 +195,37 @@ def _california_arrays() -> tuple[np.ndarray, np.ndarray]:
     stored = find(CALIFORNIA, CALIFORNIA_SHA256)
     if stored is not None:
         # scikit-learn keeps its copy as a pickle: the only one that is ever read, and only once its checksum is right.
-        return sk.fetch_california_housing(data_home=stored.parent, download_if_missing=False, return_X_y=True)
+        arrays = sk.fetch_california_housing(data_home=stored.parent, download_if_missing=False, return_X_y=True)
+        return _checked(stored, *arrays)
     ours = cache_folder() / "california.npz"
-    if not ours.is_file():
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                x, value = sk.fetch_california_housing(data_home=folder, return_X_y=True)
-            except (OSError, ValueError) as error:
-                raise missing(CALIFORNIA, [f"scikit-learn's download ({reason(error)})"]) from None
-        ours.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=ours.parent, suffix=".npz", delete=False) as file:
-            np.savez_compressed(file, x=x, value=value)
-        Path(file.name).replace(ours)  # never half a file, even with two readers at work
-    try:
-        with np.load(ours, allow_pickle=False) as arrays:
-            return arrays["x"], arrays["value"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{ours} is damaged ({type(error).__name__}); remove it") from None
+    if ours.is_file():
+        try:
+            with ours.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                return _checked(ours, file["x"], file["value"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"{ours} is truncated or altered ({type(error).__name__}); remove it") from None
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():  # no pickle of unknown bytes is kept
+        warnings.simplefilter("ignore", UserWarning)  # of each retry; what counts is the error after the last
+        try:
+            x, value = sk.fetch_california_housing(data_home=folder, return_X_y=True)
+        except (OSError, ValueError) as error:
+            raise missing(CALIFORNIA, [f"scikit-learn's download ({reason(error)})"]) from None
+    _checked("scikit-learn's download", x, value)
+    ours.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=ours.parent, suffix=".npz", delete=False) as file:
+        np.savez_compressed(file, x=x, value=value)
+    Path(file.name).replace(ours)  # never half a file, even with two readers at work
+    return x, value
+
+
+def _checked(where: Path | str, x: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    content = hashlib.sha256(x.astype("<f8").tobytes() + value.astype("<f8").tobytes()).hexdigest()
+    if content != CALIFORNIA_CONTENT:
+        expected = CALIFORNIA_CONTENT[:12]
+        raise DataError(
+            f"{where} holds other numbers: expected California Housing, {expected}..., got {content[:12]}..."
+        )
+    return x, value
 
 
 @lru_cache(maxsize=1)

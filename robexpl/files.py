@@ -57,7 +57,7 @@ def fetch(file: str, sha256: str, urls: Sequence[str]) -> Path:
     if found is not None:
         return found
     target, tried = cache_folder() / file, []
-    logging.getLogger("pooch").setLevel(logging.WARNING)  # its notes name local folders; keep them off notebooks
+    pooch.get_logger().setLevel(logging.WARNING)  # its notes name local folders; keep them off notebooks
     downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
     for url in urls:
         try:
