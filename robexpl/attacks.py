@@ -48,7 +48,7 @@ def pgd(
 
     The start is x + step_size N(0, I), drawn from `generator`, or `start` if given. With `early_stop=False` P projects
     onto the intersection of the ball |x' - x|_inf <= eps and the box. With "example" or "batch" P clamps to the box
-    alone, and the steps end as soon as the largest perturbation, of the example or of the whole array, reaches eps: most
+    alone, and the steps end as soon as the largest perturbation, of the example or of the array, reaches eps: most
     points then stay well inside the ball, and the last step may leave it by at most step_size.
     """
     return pgd_with_steps(

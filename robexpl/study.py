@@ -8,16 +8,14 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robexpl import attacks, checks, data, ecco, metrics
-from robexpl.author import load_author_network
 from robexpl.cache import cached
-from robexpl.models import from_weights
+from robexpl.networks import Subject, load_data, network, train
 from robexpl.readings import STATED_WEIGHTS, Reading, reading
 from robexpl.regimes import EVALUATION, FGSM_EPS, REGIMES
 from robexpl.seeds import numpy_generator, torch_generator
-from robexpl.training import fit
 
 STOPS = ecco.STOPS
 ATTACKS = ("clean", "fgsm", "pgd_early_stop", "pgd_projected")
@@ -25,7 +23,7 @@ ATTACKS = ("clean", "fgsm", "pgd_early_stop", "pgd_projected")
 
 @dataclass(frozen=True)
 class Profile:
-    """Sizes of a study: a dataset and training epochs of each kind, runs of so many factuals, descent steps, neighbours."""
+    """Sizes of a study: datasets and training epochs by kind, runs of so many factuals, descent steps, neighbours."""
 
     name: str
     image: str
@@ -61,60 +59,13 @@ def profile(name: str) -> Profile:
     return PROFILES[checks.one_of("profile", name, PROFILES)]
 
 
-@dataclass(frozen=True)
-class Subject:
-    """One network of the study: what it is trained on, how and from which seed; or the author's own."""
-
-    dataset: str
-    regime: str
-    seed: int
-    early_stop: bool
-    sampling: str
-    epochs: int
-    author: bool = False
-
-    def load_data(self) -> data.Dataset:
-        """Return the dataset it is trained and tested on."""
-        return load_data(self.dataset, self.seed, self.sampling)
-
-
-@lru_cache(maxsize=2)
-def load_data(dataset: str, seed: int, sampling: str) -> data.Dataset:
-    """Load a dataset once per process; datasets of images do not depend on seed and sampling."""
-    return data.load(dataset, seed=seed, sampling=sampling)
-
-
-def subject(dataset: str, regime: str, *, seed: int, reading: Reading, profile: Profile) -> Subject:
+def trained(dataset: str, regime: str, *, seed: int, reading: Reading, profile: Profile) -> Subject:
     """Name the network of a regime, seed and reading; networks that two readings share have one name."""
     checks.one_of("regime", regime, REGIMES)
     kind = profile.kind(dataset)
     early_stop = reading.early_stop and regime != "standard"  # one standard network serves every reading
     sampling = "published" if kind == "image" else reading.sampling
     return Subject(dataset, regime, seed, early_stop, sampling, profile.epochs[kind])
-
-
-@cached()
-def train(subject: Subject) -> dict[str, Tensor]:
-    """Train a network; keep its weights and its history (epochs, 3): loss, steps and radius of the adversary."""
-    history: list[dict[str, float]] = []
-    model = fit(
-        subject.load_data(),
-        subject.regime,
-        seed=subject.seed,
-        early_stop=subject.early_stop,
-        epochs=subject.epochs,
-        history=history,
-    )
-    rows = torch.tensor([[row["loss"], row["steps"], row["radius"]] for row in history], dtype=torch.float64)
-    return {**model.state_dict(), "history": rows}
-
-
-def network(subject: Subject) -> nn.Module:
-    """Return the trained network of a subject, training it at the first call."""
-    if subject.author:
-        return load_author_network(subject.dataset, subject.regime)
-    weights = train(subject)
-    return from_weights({name: value for name, value in weights.items() if name != "history"})
 
 
 @cached()
@@ -209,7 +160,7 @@ def accuracies(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: 
     """Tabulate accuracies, one row per reading, seed, regime and attack: correct, n, value, mean steps and radius."""
     rows = []
     for name, seed, regime in _grid(readings, seeds):
-        result = attack(subject(dataset, regime, seed=seed, reading=reading(name), profile=profile))
+        result = attack(trained(dataset, regime, seed=seed, reading=reading(name), profile=profile))
         for kind in ATTACKS:
             correct, radius = result[f"{kind}.correct"], result[f"{kind}.radius"]
             rows.append(
@@ -234,7 +185,7 @@ def histories(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: P
     """Tabulate training, one row per reading, seed, regime, epoch: loss, mean PGD steps, mean largest perturbation."""
     frames = []
     for name, seed, regime in _grid(readings, seeds):
-        history = train(subject(dataset, regime, seed=seed, reading=reading(name), profile=profile))["history"]
+        history = train(trained(dataset, regime, seed=seed, reading=reading(name), profile=profile))["history"]
         frame = pd.DataFrame(history.numpy(), columns=["loss", "steps", "radius"])
         frame.insert(0, "epoch", range(1, len(frame) + 1))
         frames.append(frame.assign(dataset=dataset, reading=name, seed=seed, regime=regime))
@@ -256,7 +207,7 @@ def counterfactuals(
         for seed in range(seeds):
             for stop in stops:
                 cells = [
-                    frame(subject(dataset, regime, seed=seed, reading=how, profile=profile), stop, how, profile)
+                    frame(trained(dataset, regime, seed=seed, reading=how, profile=profile), stop, how, profile)
                     for regime in REGIMES
                 ]
                 common = np.logical_and.reduce([cell["correct"] for cell in cells])

@@ -1,0 +1,78 @@
+"""The closed form agrees with autograd, and autograd with finite differences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from robexpl.gradients import input_gradient_norm, relu_layers, vjp
+
+
+def both(model: nn.Module, x: torch.Tensor, v: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    results = []
+    for closed_form in (True, False):
+        logits, pull = vjp(model, closed_form=closed_form)(x)
+        logits = logits.clone()
+        results.append((logits, pull(v.clone()).clone()))
+    return results
+
+
+@pytest.mark.parametrize("n", [1, 3, 40])
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_closed_form_equals_autograd(points, generator, n, depth):
+    widths = [12, *([9] * (depth - 1)), 4]
+    layers = [nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    model = nn.Sequential(*[part for layer in layers for part in (layer, nn.ReLU())][:-1])
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, generator=generator)
+    assert relu_layers(model) is not None
+    v = torch.randn(n, 4, generator=generator)
+    (logits, gradient), (logits_too, gradient_too) = both(model, points[:n], v)
+    torch.testing.assert_close(logits, logits_too, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(gradient, gradient_too, atol=1e-5, rtol=1e-5)
+
+
+def test_gradient_equals_finite_differences(network, points):
+    model, x, step = network.double(), points[:1].double(), 1e-6
+    v = torch.tensor([[0.3, -1.0, 2.0, 0.5]], dtype=torch.double)
+    _, pull = vjp(model)(x)
+    gradient = pull(v.clone()).clone()
+    for j in range(12):
+        shift = torch.zeros_like(x)
+        shift[0, j] = step
+        with torch.no_grad():
+            slope = float(((model(x + shift) - model(x - shift)) * v).sum()) / (2 * step)
+        assert float(gradient[0, j]) == pytest.approx(slope, abs=1e-6)
+
+
+def test_weights_are_those_of_the_moment(network, points):
+    before = vjp(network)(points)[0].clone()
+    with torch.no_grad():
+        network[2].bias.add_(1)
+    torch.testing.assert_close(vjp(network)(points)[0], before + 1)
+
+
+def test_other_modules_go_through_autograd(network, points, opaque):
+    assert relu_layers(opaque) is None
+    assert relu_layers(nn.Sequential(nn.Linear(12, 4, bias=False))) is None
+    assert relu_layers(nn.Sequential(nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 4))) is None
+    hooked = nn.Sequential(nn.Linear(12, 4))
+    hooked.register_forward_hook(lambda module, args, output: output * 2)
+    assert relu_layers(hooked) is None
+    torch.testing.assert_close(vjp(opaque)(points)[0], network(points).detach())
+
+
+def test_parameters_get_no_gradient(opaque, points):
+    _, pull = vjp(opaque)(points)
+    pull(torch.ones(40, 4))
+    assert all(parameter.grad is None for parameter in opaque.parameters())
+
+
+def test_a_model_with_other_output_is_refused(points):
+    with pytest.raises(ValueError, match=r"expected the model to map \(n, d\) to logits"):
+        vjp(nn.Flatten(0))(points)
+
+
+def test_norm_of_a_linear_network(binary):
+    assert input_gradient_norm(binary, torch.zeros(2, 3), torch.tensor([0, 1])).tolist() == [2.0, 2.0]
