@@ -139,7 +139,7 @@ def test_more_steps_are_no_weaker(network, points, labels, generator):
     loss = []
     for steps in (1, 5, 26):
         adv = attacks.pgd(network, points, labels, eps=0.2, step_size=0.01, steps=steps, bounds=BOX, start=start)
-        loss.append(float(torch.nn.functional.cross_entropy(network(adv), labels)))
+        loss.append(torch.nn.functional.cross_entropy(network(adv), labels).item())
     assert loss[0] < loss[1] < loss[2]
 
 

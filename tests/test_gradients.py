@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -22,7 +24,7 @@ def both(model: nn.Module, x: torch.Tensor, v: torch.Tensor) -> list[tuple[torch
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_closed_form_equals_autograd(points, generator, n, depth):
     widths = [12, *([9] * (depth - 1)), 4]
-    layers = [nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+    layers = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
     model = nn.Sequential(*[part for layer in layers for part in (layer, nn.ReLU())][:-1])
     for parameter in model.parameters():
         nn.init.normal_(parameter, generator=generator)

@@ -71,5 +71,5 @@ def test_damaged_and_missing_files_are_refused(network, tmp_path):
 
 @pytest.mark.parametrize("sizes", [(0, 4, 3), (5, 0, 3), (5, 4, -1)])
 def test_sizes_are_positive(sizes):
-    with pytest.raises(ValueError, match="expected .* > 0"):
+    with pytest.raises(ValueError, match=r"expected .* > 0"):
         models.mlp(*sizes)

@@ -1,0 +1,139 @@
+"""Training: shared starts, the objective, the adversaries, what must be refused."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from robexpl import attacks, data, metrics, models
+from robexpl.readings import READINGS, reading
+from robexpl.regimes import ADVERSARIES, REGIMES, adversary
+from robexpl.seeds import torch_generator
+from robexpl.training import fit
+
+
+@pytest.fixture(scope="module")
+def digits() -> data.Dataset:
+    return data.load("digits")
+
+
+def test_training_learns_and_adversarial_training_makes_robust(digits):
+    accuracy = {}
+    for regime in ("standard", "strong"):
+        model = fit(digits, regime, seed=0, epochs=6)
+        adversarial = attacks.pgd(
+            model,
+            digits.x_test,
+            digits.y_test,
+            eps=0.2,
+            step_size=0.02,
+            steps=20,
+            bounds=digits.bounds,
+            generator=torch_generator(0, "test"),
+        )
+        accuracy[regime] = [metrics.accuracy(model, x, digits.y_test) for x in (digits.x_test, adversarial)]
+    assert accuracy["standard"][0] > 0.85
+    assert accuracy["strong"][0] > 0.8
+    assert accuracy["strong"][1] > accuracy["standard"][1] + 0.15
+
+
+@pytest.mark.parametrize("early_stop", [False, True])
+def test_one_step_is_adam_on_the_stated_objective(digits, early_stop):
+    """One batch, written out: the same weights as `fit` after one epoch of one batch."""
+    few = dataclasses.replace(digits, x_train=digits.x_train[:16], y_train=digits.y_train[:16])
+    history: list[dict[str, float]] = []
+    fitted = fit(few, "weak", seed=3, early_stop=early_stop, epochs=1, history=history)
+    model = models.mlp(64, 128, 10, generator=torch_generator(3, "weights"))
+    rows = torch.randperm(16, generator=torch_generator(3, "order"))
+    x, y = few.x_train[rows], few.y_train[rows]
+    noise = torch.randn(x.shape, generator=torch_generator(3, "attack", "weak"))
+    adversarial = attacks.pgd(
+        model, x, y, **vars(ADVERSARIES["weak"]), bounds=few.bounds, early_stop="batch" if early_stop else False,
+        start=x + 0.01 * noise,
+    )  # fmt: skip
+    loss = sum(torch.nn.functional.cross_entropy(model(z), y) for z in (adversarial, x))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    loss.backward()
+    optimizer.step()
+    for ours, expected in zip(fitted.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, expected, atol=2e-6, rtol=0)
+    assert history[0]["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert history[0]["radius"] == pytest.approx((adversarial - x).abs().amax(1).mean().item(), rel=1e-5)
+
+
+def test_regimes_start_from_the_same_weights_and_seeds_do_not(digits):
+    few = dataclasses.replace(digits, x_train=digits.x_train[:2], y_train=digits.y_train[:2])
+    first = [fit(few, regime, seed=seed, epochs=1)[0].weight.detach() for regime in REGIMES for seed in (0, 1)]
+    # one Adam step moves a weight by at most the learning rate
+    for other in first[2::2]:
+        assert (other - first[0]).abs().max() <= 2.1e-3
+    assert (first[1] - first[0]).abs().max() > 0.1
+
+
+def test_training_is_repeatable_and_leaves_the_global_generator_alone(digits):
+    before = torch.get_rng_state()
+    few = dataclasses.replace(digits, x_train=digits.x_train[:64], y_train=digits.y_train[:64])
+    a, b = (fit(few, "medium", seed=0, epochs=2) for _ in range(2))
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_network_of_ones_own_is_trained(digits):
+    own = torch.nn.Sequential(torch.nn.Linear(64, 20), torch.nn.Tanh(), torch.nn.Linear(20, 10))
+    with torch.no_grad():
+        for p in own.parameters():
+            p.normal_(std=0.2, generator=torch_generator(0, "own"))
+    before = metrics.accuracy(own, digits.x_test, digits.y_test)
+    trained = fit(digits, "weak", seed=0, epochs=3, model=own)
+    assert trained is own
+    assert metrics.accuracy(own, digits.x_test, digits.y_test) > before + 0.3
+
+
+def test_early_stop_takes_fewer_steps_than_projection(digits):
+    few = dataclasses.replace(digits, x_train=digits.x_train[:64], y_train=digits.y_train[:64])
+    histories = {}
+    for early_stop in (True, False):
+        histories[early_stop] = []
+        fit(few, "weak", seed=0, early_stop=early_stop, epochs=1, history=histories[early_stop])
+    assert histories[False][0]["steps"] == 7
+    assert 0 < histories[True][0]["steps"] < 7
+    assert histories[True][0]["radius"] < histories[False][0]["radius"] <= 0.05 + 1e-6
+
+
+def test_adversaries_grow_in_the_order_of_the_regimes():
+    strengths = [(0, 0) if adversary(r) is None else (adversary(r).eps, adversary(r).steps) for r in REGIMES]
+    assert strengths == sorted(strengths)
+
+
+def test_readings_differ_where_they_should():
+    published, stated, repaired = (READINGS[name] for name in ("published", "stated", "repaired"))
+    assert published.settings("image").energy == 2 * stated.settings("image").energy == 1.0
+    assert (stated.settings("image").l1, stated.settings("tabular").l1) == (0.01, 0.1)
+    assert published.early_stop
+    assert not stated.early_stop
+    assert repaired.settings("image").start_noise == 0
+    assert repaired.settings("image", steps=7).steps == 7
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda d: fit(d, "tough", seed=0), "unknown regime 'tough'; known: standard, weak, medium, strong"),
+        (lambda d: fit(d, "weak", seed=-1), "expected seed to be an integer >= 0, got -1"),
+        (lambda d: fit(d, "weak", seed=0, epochs=0), "expected epochs > 0, got 0"),
+        (lambda d: fit(d, "weak", seed=0, batch_size=-3), "expected batch_size > 0, got -3"),
+        (lambda d: reading("mine"), "unknown reading 'mine'; known: published, stated, repaired"),
+        (lambda d: READINGS["stated"].settings("sound"), "unknown kind of data 'sound'; known: image, tabular"),
+    ],
+)
+def test_mistakes_are_refused(digits, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(digits)
+
+
+def test_a_loss_that_is_not_finite_is_refused(digits):
+    broken = dataclasses.replace(digits, x_train=digits.x_train[:4] * float("inf"), y_train=digits.y_train[:4])
+    with pytest.raises(ValueError, match="expected a finite training loss, got nan"):
+        fit(broken, "standard", seed=0, epochs=1)
