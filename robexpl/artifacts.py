@@ -1,6 +1,6 @@
 """Where files live and how they are written: the only module that knows either.
 
-Two environment variables move things: `ROBEXPL_BUILD` the build folder (caches, logs, the demo) and
+Environment variables move things: `ROBEXPL_BUILD` the build folder (caches, logs, the demo) and
 `ROBEXPL_GENERATED` the full profile's results, which `make verify` recomputes beside the committed ones.
 """
 
@@ -12,6 +12,8 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +95,19 @@ def write_atomic(path: Path, data: bytes) -> Path:
     return path
 
 
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the lock of that name, waiting for its turn; the system itself frees a dead owner's."""
+    import filelock
+
+    file = make_folder(build_dir() / "locks") / f"{name}.lock"
+    try:
+        with filelock.FileLock(file):
+            yield
+    except PermissionError as error:
+        raise OSError(f"cannot lock {label(file)}: {error.strerror}") from None
+
+
 def _sweep(path: Path) -> None:
     """Remove what a killed writer of this very file left behind."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
@@ -170,8 +185,7 @@ class Output:
         return self._write(f"{stem}.svg", to_svg(fig, salt=stem))
 
     def _write(self, filename: str, data: bytes) -> Path:
-        path = write_atomic(generated_dir(self.profile) / filename, data)
-        if manifest := os.environ.get("ROBEXPL_MANIFEST"):  # the runner notes what each notebook wrote
-            with Path(manifest).open("a", encoding="utf-8") as file:
-                file.write(label(path) + "\n")
+        path = generated_dir(self.profile) / filename
+        stage = os.environ.get("ROBEXPL_STAGE")  # set by the runner, which moves files to their place once all is well
+        write_atomic(Path(stage) / self.profile / filename if stage else path, data)
         return path

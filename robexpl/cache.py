@@ -9,13 +9,12 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import torch
 from safetensors import SafetensorError
@@ -62,7 +61,7 @@ def cached(*modules: str) -> Callable[[Callable[..., Arrays]], Callable[..., Arr
             file = path(*args, **kwargs)
             if (found := _read(file)) is not None:
                 return found
-            with locked(f"{name}-{file.name}"):
+            with artifacts.locked(f"{name}-{file.name}"):
                 if (found := _read(file)) is None:  # another process may have made it while this one waited
                     made = {**identity(*args, **kwargs), "key": file.name}
                     artifacts.write_atomic(file, _pack(stage(*args, **kwargs), made))
@@ -75,17 +74,6 @@ def cached(*modules: str) -> Callable[[Callable[..., Arrays]], Callable[..., Arr
         return call
 
     return decorate
-
-
-@contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Hold the lock of that name; the system frees a dead owner's."""
-    file = artifacts.make_folder(artifacts.build_dir() / "locks") / f"{name}.lock"
-    try:
-        with filelock.FileLock(file):
-            yield
-    except PermissionError as error:
-        raise OSError(f"cannot lock {artifacts.label(file)}: {error.strerror}") from None
 
 
 def _plain(value: Any, where: str) -> Any:
