@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robexpl import checks
 from robexpl.attacks import ascend_until, ascend_within, start_points
 from robexpl.data import Dataset
-from robexpl.gradients import vjp
+from robexpl.gradients import backward, transpose_storage, vjp
 from robexpl.models import mlp
 from robexpl.progress import bar
 from robexpl.regimes import adversary
@@ -46,6 +46,7 @@ def fit(
         model = mlp(x.shape[1], hidden, dataset.n_classes, generator=torch_generator(seed, "weights"))
     low, high = checks.box(dataset.bounds, x)
     order, noise = torch_generator(seed, "order"), torch_generator(seed, "attack", regime)
+    transpose_storage(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
     progress = bar(range(int(epochs)), desc=f"{dataset.name} {regime} {seed}")
     for epoch in progress:
@@ -53,7 +54,7 @@ def fit(
         for rows in torch.randperm(len(x), generator=order).split(int(batch_size)):
             clean, label = x[rows], y[rows]
             if opponent is None:
-                loss = nn.functional.cross_entropy(model(clean), label)
+                loss = backward(model, clean, label)
             else:
                 one_hot = nn.functional.one_hot(label, dataset.n_classes).to(x.dtype)
                 start = torch.clamp(start_points(clean, opponent.step_size, noise), low, high)
@@ -65,11 +66,10 @@ def fit(
                     adversarial = ascend_within(*args)
                     taken.append(float(opponent.steps))
                 reached.append(float((adversarial - clean).abs_().amax(1).mean()))
-                loss = _adversarial_loss(model, adversarial, clean, label)
-            optimizer.zero_grad()
-            loss.backward()
+                # one pass over both halves: twice the mean over 2n rows is the sum of the two means
+                loss = backward(model, torch.cat([adversarial, clean]), torch.cat([label, label]), scale=2.0)
             optimizer.step()
-            losses.append(loss.detach())
+            losses.append(loss)
         loss_mean = float(torch.stack(losses).mean())
         if not loss_mean < float("inf"):
             raise ValueError(f"expected a finite training loss, got {loss_mean} in epoch {epoch + 1} of {regime}")
@@ -77,12 +77,6 @@ def fit(
         if history is not None:
             history.append({"epoch": epoch + 1, "loss": loss_mean, "steps": _mean(taken), "radius": _mean(reached)})
     return model
-
-
-def _adversarial_loss(model: nn.Module, adversarial: Tensor, clean: Tensor, label: Tensor) -> Tensor:
-    # one pass over both halves; twice the mean over 2n rows is the sum of the two means
-    logits = model(torch.cat([adversarial, clean]))
-    return 2 * nn.functional.cross_entropy(logits, torch.cat([label, label]))
 
 
 def _mean(values: list[float]) -> float:

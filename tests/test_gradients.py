@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from robexpl.gradients import input_gradient_norm, relu_layers, vjp
+from robexpl.gradients import backward, input_gradient_norm, relu_layers, transpose_storage, vjp
 
 
 def both(model: nn.Module, x: torch.Tensor, v: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -78,3 +78,24 @@ def test_a_model_with_other_output_is_refused(points):
 
 def test_norm_of_a_linear_network(binary):
     assert input_gradient_norm(binary, torch.zeros(2, 3), torch.tensor([0, 1])).tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("laid_out", [False, True])
+def test_closed_form_parameter_gradients_equal_autograd(network, points, labels, laid_out):
+    gradients = []
+    for closed_form in (True, False):
+        if laid_out and closed_form:
+            transpose_storage(network)
+        loss = backward(network, points, labels, scale=2.0, closed_form=closed_form)
+        gradients.append([loss, *(parameter.grad.clone() for parameter in network.parameters())])
+    for ours, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-5)
+    expected = 2 * torch.nn.functional.cross_entropy(network(points), labels).detach()
+    torch.testing.assert_close(gradients[0][0], expected)
+
+
+def test_laying_out_weights_changes_no_value(network, points):
+    before, weight = network(points).detach(), network[0].weight.detach().clone()
+    transpose_storage(network)
+    assert torch.equal(network[0].weight, weight)
+    torch.testing.assert_close(network(points).detach(), before)
