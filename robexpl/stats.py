@@ -1,0 +1,137 @@
+"""Estimates with intervals: the hierarchical bootstrap, paired differences, accuracies, components of variance.
+
+The unit of replication is the seed of a network; factuals are nested in it. With a single seed nothing can be said
+about seeds: the interval then covers the draw of factuals alone, and `unit` says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+DRAWS = 2000
+LEVEL = 0.95
+BLOCK = 4_000_000  # resampled values at once: bounds the memory
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval; n values from n_seeds seeds; unit: what the interval generalises over.
+
+    p_lower: share of bootstrap draws below zero, for differences.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    n_seeds: int
+    unit: str
+    p_lower: float | None = None
+
+
+def mean_interval(values: np.ndarray, seeds: np.ndarray, *, rng: np.random.Generator, draws: int = DRAWS) -> Estimate:
+    """Estimate the mean over seeds of the mean over their values, with a 95 % percentile bootstrap interval.
+
+    values (n,), seeds (n,): the seed each value belongs to. Every draw resamples seeds with replacement and, within
+    each, its values with replacement [Davison & Hinkley 1997, section 3.8].
+    """
+    groups = _groups(values, seeds)
+    means = _bootstrap(groups, rng, draws)
+    low, high = _percentiles(means)
+    mean = float(np.mean([group.mean() for group in groups]))
+    return Estimate(mean, low, high, len(values), len(groups), "seeds" if len(groups) > 1 else "factuals")
+
+
+def paired_difference(
+    a: np.ndarray, b: np.ndarray, seeds: np.ndarray, *, rng: np.random.Generator, draws: int = DRAWS
+) -> Estimate:
+    """Estimate the mean of a - b over pairs, as `mean_interval` does; p_lower is the share of draws below zero."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape != b.shape:
+        raise ValueError(f"expected pairs, got {a.shape} and {b.shape}")
+    groups = _groups(a - b, seeds)
+    means = _bootstrap(groups, rng, draws)
+    low, high = _percentiles(means)
+    mean = float(np.mean([group.mean() for group in groups]))
+    unit = "seeds" if len(groups) > 1 else "factuals"
+    # ties count half, so that two equal samples are as likely lower as higher
+    p_lower = float(np.mean(means < 0) + np.mean(means == 0) / 2)
+    return Estimate(mean, low, high, a.size, len(groups), unit, p_lower)
+
+
+def accuracy_interval(correct: np.ndarray, n: np.ndarray, *, rng: np.random.Generator, draws: int = DRAWS) -> Estimate:
+    """Estimate an accuracy from the counts `correct` of `n` test rows per seed, with a 95 % interval.
+
+    One seed: Wilson's score interval [Wilson 1927]. Several: seeds are resampled and, within each, the count.
+    """
+    correct, n = np.atleast_1d(correct).astype(int), np.atleast_1d(n).astype(int)
+    if correct.shape != n.shape or not len(n) or (n < 1).any() or (correct < 0).any() or (correct > n).any():
+        raise ValueError(f"expected counts 0 <= correct <= n per seed, got {correct.tolist()} of {n.tolist()}")
+    share = correct / n
+    if len(n) == 1:
+        low, high = wilson(int(correct[0]), int(n[0]))
+        return Estimate(float(share[0]), low, high, int(n[0]), 1, "test rows")
+    chosen = rng.integers(len(n), size=(draws, len(n)))
+    low, high = _percentiles((rng.binomial(n[chosen], share[chosen]) / n[chosen]).mean(1))
+    return Estimate(float(share.mean()), low, high, int(n.sum()), len(n), "seeds")
+
+
+def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return Wilson's 95 % score interval of a proportion: (p + z^2/2n -+ z sqrt(p q/n + z^2/4n^2)) / (1 + z^2/n)."""
+    p = correct / n
+    middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return max(0.0, float((middle - half) / (1 + z**2 / n))), min(1.0, float((middle + half) / (1 + z**2 / n)))
+
+
+def probability_of_improvement(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the share of pairs of seeds in which a is lower than b, ties half [Agarwal 2021]; a, b (n_seeds,)."""
+    a, b = np.asarray(a, float)[:, None], np.asarray(b, float)[None, :]
+    return float(np.mean(a < b) + np.mean(a == b) / 2)
+
+
+def variance_components(values: np.ndarray, seeds: np.ndarray) -> dict[str, float]:
+    """Decompose the variance of values into that between seeds and that within them (one-way random effects).
+
+    Within: pooled; between: (MS_between - MS_within) / n0, not below zero, with n0 the usual mean group size
+    [Searle 1992]. Needs at least two seeds with two values each.
+    """
+    groups = _groups(values, seeds)
+    sizes = np.array([len(group) for group in groups])
+    if len(groups) < 2 or (sizes < 2).any():
+        raise ValueError(f"expected at least two seeds with two values each, got groups of {sizes.tolist()}")
+    total, k = sizes.sum(), len(groups)
+    means = np.array([group.mean() for group in groups])
+    within = sum(((group - group.mean()) ** 2).sum() for group in groups) / (total - k)
+    between = (sizes * (means - (sizes * means).sum() / total) ** 2).sum() / (k - 1)
+    n0 = (total - (sizes**2).sum() / total) / (k - 1)
+    return {"seed": max(0.0, float((between - within) / n0)), "within": float(within)}
+
+
+def _groups(values: np.ndarray, seeds: np.ndarray) -> list[np.ndarray]:
+    values, seeds = np.asarray(values, float), np.asarray(seeds)
+    if values.ndim != 1 or values.shape != seeds.shape or not len(values):
+        raise ValueError(f"expected values and seeds of one shape (n,), n > 0, got {values.shape} and {seeds.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"expected finite values, got {int((~np.isfinite(values)).sum())} NaN or infinite")
+    return [values[seeds == seed] for seed in np.unique(seeds)]
+
+
+def _bootstrap(groups: list[np.ndarray], rng: np.random.Generator, draws: int) -> np.ndarray:
+    """Return the means of `draws` resamples of seeds and of values within them, shape (draws,)."""
+    totals = np.zeros(draws)
+    chosen = rng.integers(len(groups), size=(draws, len(groups)))
+    for i, group in enumerate(groups):
+        times = (chosen == i).sum(1)  # (draws,) how often this seed was drawn
+        owners = np.repeat(np.arange(draws), times)
+        step = max(1, BLOCK // len(group))
+        for block in (owners[j : j + step] for j in range(0, len(owners), step)):
+            resampled = group[rng.integers(len(group), size=(len(block), len(group)))].mean(1)
+            np.add.at(totals, block, resampled)
+    return totals / len(groups)
+
+
+def _percentiles(means: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
