@@ -65,7 +65,8 @@ def main(argv: list[str] | None = None) -> int:
         before = output.read_bytes() if output.is_file() else b""
         artifacts.write_atomic(output, pdf)
     except (OSError, RuntimeError, shutil.Error) as error:
-        message = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        lines = str(error).replace(f"{artifacts.ROOT}/", "").strip().splitlines()
+        message = lines[0] if lines else type(error).__name__
         print(f"FAILED paper ({arguments.profile}): {message}", file=sys.stderr)
         return 1
     for warning in warnings:

@@ -1,0 +1,83 @@
+# Make schedules; the runner decides by content what has to run. `make help` lists the commands.
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-builtin-rules --warn-undefined-variables --no-print-directory
+.DEFAULT_GOAL := help
+
+PYTHON    ?= python3
+VENV      ?= .venv
+SEEDS     ?=
+FORCE     ?=
+TOLERANCE ?= 0.02
+BIN       := $(VENV)/bin
+READY     := $(VENV)/.ready
+RUN       := $(BIN)/python -m robexpl.runner $(if $(FORCE),--force)
+
+# The notebooks, by the names of their templates: once per dataset, once per profile, once for the full profile alone.
+EACH := models rq1 rq2
+ONCE := background table1
+FULL := audit
+
+DATASETS.full := mnist california
+DATASETS.demo := digits breast_cancer
+ONCE.full     := $(ONCE) $(FULL)
+ONCE.demo     := $(ONCE)
+# Where a profile's executed notebooks lie, for the shell: folders may have any name.
+FOLDER.full   := "$${NOTEBOOKS:-notebooks}"
+FOLDER.demo   := "$${ROBEXPL_BUILD:-build}/demo/notebooks"
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' Makefile | expand -t 18
+
+demo: demo-notebooks  ## everything from nothing on embedded data, to build/demo/paper.pdf: 3 minutes, offline
+	@$(BIN)/python -m robexpl.paper --profile demo
+
+test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 minutes, offline
+	$(BIN)/python -m pytest
+
+report: full-notebooks  ## every full notebook that is not current, then paper/paper.pdf; SEEDS=n, -j2
+	@echo "report $(words $(NOTEBOOKS.full)) notebooks are current" >&2
+	@$(BIN)/python -m robexpl.paper --profile full
+
+verify: $(READY)  ## recompute every full result from an empty cache and compare with the stored ones: 25 minutes
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
+	ROBEXPL_BUILD=$$scratch/build ROBEXPL_GENERATED=$$scratch/generated NOTEBOOKS=$$scratch/notebooks $(MAKE) full-notebooks
+	$(BIN)/python -m robexpl.compare notebooks "$$scratch/notebooks" --tolerance $(TOLERANCE)
+	$(BIN)/python -m robexpl.compare paper/generated "$$scratch/generated" --tolerance $(TOLERANCE)
+
+golden: $(READY)  ## execute the small notebooks afresh and store them for the tests: 3 minutes
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
+	ROBEXPL_BUILD=$$scratch $(MAKE) demo-notebooks
+	mkdir -p tests/notebooks
+	rm -f tests/notebooks/*.ipynb
+	cp "$$scratch"/demo/notebooks/*.ipynb tests/notebooks/
+
+lint: $(READY)  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lab: $(READY)  ## JupyterLab; open a template with "Open With", "Notebook"
+	$(BIN)/jupyter lab
+
+clean:  ## remove caches, logs and the demo; committed results stay
+	cd "$${ROBEXPL_BUILD:-build}" 2>/dev/null && rm -rf cache demo failed locks log || true
+
+$(READY): environment.yml constraints.txt pyproject.toml .ci/setup.py
+	@$(PYTHON) .ci/setup.py $(VENV)
+	@touch $@
+
+# One target per notebook: PROFILE, TEMPLATE, DATASET or nothing. Models come first, for the others use what they cache.
+define NOTEBOOK
+NOTEBOOKS.$1 += $1/$2$(addprefix -,$3)
+$1/$2$(addprefix -,$3): | $$(READY) $(if $(filter models,$2),,$(addprefix $1/models-,$(or $3,$(DATASETS.$1))))
+	@$$(RUN) notebooks/$2.py $$(FOLDER.$1)/$2$(addprefix -,$3).ipynb \
+	$(addprefix -p dataset=,$3) -o profile=$1 $(addprefix -o seeds=,$(SEEDS))
+endef
+$(foreach p,full demo,$(eval NOTEBOOKS.$p :=) \
+  $(foreach t,$(EACH),$(foreach d,$(DATASETS.$p),$(eval $(call NOTEBOOK,$p,$t,$d)))) \
+  $(foreach t,$(ONCE.$p),$(eval $(call NOTEBOOK,$p,$t,))))
+full-notebooks: $(NOTEBOOKS.full)
+demo-notebooks: $(NOTEBOOKS.demo)
+
+.ONESHELL:
+.PHONY: help demo test report verify golden lint lab clean full-notebooks demo-notebooks $(NOTEBOOKS.full) $(NOTEBOOKS.demo)

@@ -1,0 +1,38 @@
+"""Settings of every test run: nothing cached is reused, nothing in the checkout is written, numbers have tolerances."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from nbval.plugin import IPyNbCell
+
+from robexpl.compare import output_differences
+
+SCRATCH = Path(tempfile.mkdtemp(prefix="robexpl-tests-"))
+
+os.environ |= {
+    "IPYTHONDIR": str(SCRATCH / "ipython"),
+    "OMP_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+    "ROBEXPL_BUILD": str(SCRATCH / "build"),
+    "ROBEXPL_GENERATED": str(SCRATCH / "generated"),
+    "ROBEXPL_PROGRESS": os.devnull,
+}
+os.environ.pop("MPLBACKEND", None)
+
+
+def pytest_unconfigure() -> None:
+    """Remove what the tests wrote."""
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+
+
+def compare_outputs(self: IPyNbCell, test: list, ref: list, skip_compare: object = None) -> bool:
+    """Compare a cell's outputs with the stored ones by the tolerance that its tags state."""
+    self.comparison_traceback = output_differences(ref, test, self.cell.metadata.get("tags", []))
+    return not self.comparison_traceback
+
+
+IPyNbCell.compare_outputs = compare_outputs
