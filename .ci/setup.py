@@ -59,9 +59,8 @@ def main(folder: Path) -> None:
     """Create or complete the environment."""
     low, high = VERSIONS
     if not low <= sys.version_info[:2] <= high:
-        stop(
-            f"expected Python {low[0]}.{low[1]} to {high[0]}.{high[1]}, got {sys.version.split()[0]}; say make PYTHON=..."
-        )
+        known = f"{low[0]}.{low[1]} to {high[0]}.{high[1]}"
+        stop(f"expected Python {known}, got {sys.version.split()[0]}; name another with make PYTHON=...")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:  # two makes at once: the second finds everything installed
         fcntl.flock(lock, fcntl.LOCK_EX)

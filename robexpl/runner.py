@@ -116,7 +116,9 @@ def _in_kernel(template: Path, params: dict[str, Any], scratch: Path, log: Path)
     from papermill.exceptions import PapermillExecutionError
 
     # The default socket, `kernel-ipc` in the working directory, would be shared by all kernels of a parallel make.
-    manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(scratch / "k"))
+    manager = AsyncKernelManager(
+        kernel_name="python3", transport="ipc", ip=str(scratch / "k"), connection_file=str(scratch / "kernel.json")
+    )
     part, started, current = scratch / "part.ipynb", time.monotonic(), [0]
 
     def note(cell: Any, cell_index: int) -> None:
