@@ -1,0 +1,117 @@
+"""One list of dependencies, pinned, complete and free of what nobody imports; nothing is fetched unasked."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from robexpl.artifacts import ROOT
+
+TOOLS = {"jupyterlab", "nbval", "ruff", "ipykernel", "setuptools", "pytest", "seaborn"}  # used without an import
+OURS = {"robexpl", "helpers", "conftest"}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.fixture(scope="module")
+def setup() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("setup_environment", ROOT / ".ci" / "setup.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {normal(name): number for name, number in pairs}
+
+
+def imported() -> set[str]:
+    paths = [path for folder in ("robexpl", "notebooks", "tests") for path in (ROOT / folder).glob("*.py")]
+    names: set[str] = set()
+    for path in [*paths, ROOT / "conftest.py"]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module)
+    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - OURS
+
+
+def test_the_list_holds_what_is_imported_and_no_more(setup: ModuleType) -> None:
+    listed = {normal(name) for name in setup.requirements()}
+    where = packages_distributions()
+    tests = {path.stem for path in (ROOT / "tests").glob("*.py")}
+    needed = {normal(where[name][0]) if name in where else name for name in imported() - tests}
+    assert needed - listed == set(), "imported but not in environment.yml"
+    assert listed - needed - TOOLS == set(), "in environment.yml but never imported"
+
+
+def test_every_package_has_an_exact_version_and_it_is_installed(setup: ModuleType, pins: dict[str, str]) -> None:
+    assert {normal(name) for name in setup.requirements()} - pins.keys() == set()
+    for name in setup.requirements():
+        assert version(name).split("+")[0] == pins[normal(name)], f"{name}: constraints.txt and .venv differ"
+
+
+def test_the_list_is_one_that_conda_reads(setup: ModuleType) -> None:
+    content = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    entries = next(entry["pip"] for entry in content["dependencies"] if isinstance(entry, dict))
+    assert [entry for entry in entries if not entry.startswith("--")] == setup.requirements()
+
+
+def test_the_python_versions_agree(setup: ModuleType) -> None:
+    (low, high), environment = setup.VERSIONS, (ROOT / "environment.yml").read_text(encoding="utf-8")
+    bounds = f">={low[0]}.{low[1]},<{high[0]}.{high[1] + 1}"
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"] == bounds
+    assert f"python{bounds}" in environment
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert all(f'"3.{minor}"' in workflow for minor in range(low[1], high[1] + 1))
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_set_up_stops_before_a_cuda_build(allowed: bool, setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plan(_python: Path, *arguments: str) -> None:
+        names = ["torch", "nvidia-cublas", "triton"]
+        report = {"install": [{"metadata": {"name": name}} for name in names]}
+        Path(arguments[arguments.index("--report") + 1]).write_text(json.dumps(report))
+
+    monkeypatch.setattr(setup, "pip", plan)
+    monkeypatch.delenv("ALLOW_CUDA", raising=False)
+    if allowed:
+        monkeypatch.setenv("ALLOW_CUDA", "1")
+        setup.check_torch(Path("python"), ["torch"])
+    else:
+        with pytest.raises(
+            SystemExit, match=r"^set-up: pip would bring torch's CUDA build \(nvidia-cublas and 1 more\)"
+        ):
+            setup.check_torch(Path("python"), ["torch"])
+
+
+def test_importing_opens_no_connection_and_touches_no_global_seed() -> None:
+    modules = sorted(path.stem for path in (ROOT / "robexpl").glob("[a-z]*.py"))
+    script = f"""
+import sys
+sys.addaudithook(lambda event, _: sys.exit(event) if event in ("socket.connect", "socket.getaddrinfo") else None)
+import importlib, random
+state = random.getstate()
+for name in {modules!r}:
+    importlib.import_module("robexpl." + name)
+assert random.getstate() == state
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
