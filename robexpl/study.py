@@ -70,7 +70,7 @@ def trained(dataset: str, regime: str, *, seed: int, reading: Reading, profile: 
 
 @cached()
 def attack(subject: Subject) -> dict[str, Tensor]:
-    """Attack the whole test set; keep per attack (n,) whether the label is still right, the steps and the radius."""
+    """Attack the whole test set; keep (n,) per attack: label still right, steps, radius, typical move."""
     dataset, model = subject.load_data(), network(subject)
     x, y, bounds = dataset.x_test, dataset.y_test, dataset.bounds
     start = attacks.start_points(x, EVALUATION.step_size, torch_generator(subject.seed, "evaluation"))
@@ -87,7 +87,9 @@ def attack(subject: Subject) -> dict[str, Tensor]:
         with torch.no_grad():
             result[f"{name}.correct"] = model(points).argmax(1) == y
         result[f"{name}.steps"] = steps
-        result[f"{name}.radius"] = (points - x).abs().amax(1)
+        moved = (points - x).abs()
+        result[f"{name}.radius"] = moved.amax(1)
+        result[f"{name}.typical"] = moved.where(moved > 0, torch.nan).nanmedian(1).values.nan_to_num(0)
     return result
 
 
@@ -157,28 +159,38 @@ def default_distance(kind: str) -> str:
 
 
 def accuracies(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: Profile) -> pd.DataFrame:
-    """Tabulate accuracies, one row per reading, seed, regime and attack: correct, n, value, mean steps and radius."""
-    rows = []
-    for name, seed, regime in _grid(readings, seeds):
-        result = attack(trained(dataset, regime, seed=seed, reading=reading(name), profile=profile))
-        for kind in ATTACKS:
-            correct, radius = result[f"{kind}.correct"], result[f"{kind}.radius"]
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "reading": name,
-                    "seed": seed,
-                    "regime": regime,
-                    "attack": kind,
-                    "correct": int(correct.sum()),
-                    "n": len(correct),
-                    "value": float(correct.double().mean()),
-                    "steps": float(result[f"{kind}.steps"].double().mean()),
-                    "radius": float(radius.double().mean()),
-                    "radius_max": float(radius.max()),
-                }
-            )
+    """Tabulate accuracies, one row per reading, seed, regime and attack, as `accuracy_row` describes them."""
+    rows = [
+        accuracy_row(trained(dataset, regime, seed=seed, reading=reading(name), profile=profile), name, kind)
+        for name, seed, regime in _grid(readings, seeds)
+        for kind in ATTACKS
+    ]
     return pd.DataFrame(rows)
+
+
+def accuracy_row(subject: Subject, name: str, kind: str) -> dict[str, float | int | str]:
+    """Return one row of `accuracies`: a network, the reading's name, an attack.
+
+    radius: mean over examples of the largest perturbation of an input; typical: mean over examples of the median
+    perturbation of the inputs that moved; over: share of examples that left the ball of radius `nominal`.
+    """
+    result = attack(subject)
+    correct, radius = result[f"{kind}.correct"], result[f"{kind}.radius"]
+    return {
+        "dataset": subject.dataset,
+        "reading": name,
+        "seed": subject.seed,
+        "regime": subject.regime,
+        "attack": kind,
+        "correct": int(correct.sum()),
+        "n": len(correct),
+        "value": float(correct.double().mean()),
+        "steps": float(result[f"{kind}.steps"].double().mean()),
+        "radius": float(radius.double().mean()),
+        "typical": float(result[f"{kind}.typical"].double().mean()),
+        "nominal": {"clean": 0.0, "fgsm": FGSM_EPS}.get(kind, EVALUATION.eps),
+        "over": float((radius > EVALUATION.eps + 1e-6).double().mean()),
+    }
 
 
 def histories(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: Profile) -> pd.DataFrame:
