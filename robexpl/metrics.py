@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from . import checks
-from . import ssim as _ssim
+from robexpl import checks
+from robexpl import ssim as _ssim
 
 DISTANCES = ("ssim", "ssim_cropped", "euclidean", "l1")
 IMAGE_SHAPE = (28, 28)
@@ -133,7 +133,7 @@ def nearest(
         rows = (target == label).nonzero().flatten().to(x.device)
         for block in rows.split(QUERIES):
             found = _distances(x[block], group, distance)  # (block, points of the class)
-            result[block] = found.topk(k, largest=False, sorted=True).values.to(result.dtype)
+            result[block] = found.topk(k, largest=False, sorted=True).values.to(result)
     return result
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 SIGMA = 1.5
@@ -30,6 +32,7 @@ class Bank:
     variance: Tensor
     centre: Tensor  # (blocks, lanes), the mean intensity of each image
     count: int  # images; the last block may end in lanes of zeros
+    fused: bool  # which path its layout is for
 
     def __len__(self) -> int:
         return self.count
@@ -44,7 +47,7 @@ def window() -> np.ndarray:
 def fold(size: int) -> np.ndarray:
     """Return which pixel stands at each place of a symmetrically extended line -> (size + 10,) int64.
 
-    The line repeats with period 2 size: d c b a | a b c d | d c b a. So it also holds for lines shorter than the window.
+    The line repeats with period 2 size: d c b a | a b c d | d c b a; so lines may be shorter than the window.
     """
     place = np.arange(-RADIUS, size + RADIUS) % (2 * size)
     return np.minimum(place, 2 * size - 1 - place)
@@ -71,18 +74,25 @@ def statistics(images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
-def bank(images: Tensor, image_shape: tuple[int, int]) -> Bank:
-    """Prepare images (m, d) as the second side of `scores`."""
-    lanes = 192 if images.device.type == "cpu" else 1024
+def bank(images: Tensor, image_shape: tuple[int, int], *, fused: bool | None = None) -> Bank:
+    """Prepare images (m, d) as the second side of `scores`.
+
+    `fused` chooses the path; by default the fused kernel serves float32 images on a processor where numba is installed.
+    """
+    if fused is None:
+        fused = images.device.type == "cpu" and images.dtype == torch.float32 and find_spec("numba") is not None
+    lanes = _kernel().LANES if fused else 192 if images.device.type == "cpu" else 1024
     blocks = -(-len(images) // lanes)
-    maps = [images.new_zeros(blocks * lanes, *image_shape) for _ in range(3)]
+    maps = [images.new_zeros(blocks, *image_shape, lanes) for _ in range(3)]
     centre = images.new_zeros(blocks * lanes)
-    for start in range(0, len(images), CHUNK):
-        part = images[start : start + CHUNK].reshape(-1, *image_shape)
-        for kept, values in zip((*maps, centre), statistics(part), strict=True):
-            kept[start : start + len(part)] = values
-    in_lanes = (kept.view(blocks, lanes, *image_shape).permute(0, 2, 3, 1).contiguous() for kept in maps)
-    return Bank(*in_lanes, centre=centre.view(blocks, lanes), count=len(images))
+    step = max(1, CHUNK // lanes)  # blocks at a time
+    for start in range(0, blocks, step):
+        part = images[start * lanes : (start + step) * lanes].reshape(-1, *image_shape)
+        *found, centre[start * lanes : start * lanes + len(part)] = statistics(part)
+        for kept, values in zip(maps, found, strict=True):
+            whole = F.pad(values, (0, 0, 0, 0, 0, -len(part) % lanes)).view(-1, lanes, *image_shape)
+            kept[start : start + step] = whole.permute(0, 2, 3, 1)
+    return Bank(*maps, centre=centre.view(blocks, lanes), count=len(images), fused=fused)
 
 
 @torch.no_grad()
@@ -91,10 +101,39 @@ def scores(x: Tensor, bank: Bank, *, margin: int = 0) -> Tensor:
     blocks, height, width, lanes = bank.pixels.shape
     images = x.reshape(-1, height, width).to(bank.pixels)
     result = images.new_empty(len(images), blocks * lanes)
-    together = 1 if images.device.type == "cpu" else 16  # a processor's cache holds one image's maps, not more
-    for start in range(0, len(images), together):
-        _general(images[start : start + together], bank, margin, result[start : start + together])
+    if bank.fused:
+        _fused(images, bank, margin, result)
+    else:
+        together = 1 if images.device.type == "cpu" else 16  # a processor's cache holds one image's maps, not more
+        for start in range(0, len(images), together):
+            _general(images[start : start + together], bank, margin, result[start : start + together])
     return result[:, : len(bank)]
+
+
+def _kernel():
+    from robexpl import kernel  # late: numba takes longer to import than all the rest of the package
+
+    return kernel
+
+
+def _fused(images: Tensor, bank: Bank, margin: int, result: Tensor) -> None:
+    """Fill result (n, blocks * lanes) by the fused kernel."""
+    pixels, mean, variance, centre = statistics(images)
+    query = (pixels, mean - centre[:, None, None], mean, variance)
+    _, height, width, lanes = bank.pixels.shape
+    scratch = [(height, width * lanes), (width + 2 * RADIUS, lanes), (width, lanes), (width, lanes)]
+    _kernel().pairs(
+        tuple(map_.float().contiguous().numpy() for map_ in query),
+        tuple(map_.numpy() for map_ in (bank.pixels, bank.mean, bank.variance, bank.centre)),
+        fold(height),
+        fold(width),
+        margin,
+        tuple(window().astype(np.float32)[: RADIUS + 1]),
+        np.float32(C1),
+        np.float32(C2),
+        tuple(torch.zeros(shape).numpy() for shape in scratch),  # torch aligns them to the cache's lines
+        result.numpy(),
+    )
 
 
 def _general(images: Tensor, bank: Bank, margin: int, result: Tensor) -> None:
