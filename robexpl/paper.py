@@ -31,6 +31,9 @@ def default_output(profile: str) -> Path:
 def compile_pdf(profile: str, root: Path = artifacts.ROOT) -> tuple[bytes, list[str]]:
     """Return the PDF of a profile and Typst's warnings; raise RuntimeError with what is wrong in the sources."""
     results = artifacts.generated_dir(profile)
+    if not results.is_dir():
+        command = {"full": "report"}.get(profile, profile)
+        raise OSError(f"there are no results in {artifacts.label(results)}; make {command} computes them")
     if not results.is_relative_to(root):  # Typst reads nothing outside its root
         with tempfile.TemporaryDirectory(prefix="robexpl-paper-") as folder:
             shutil.copytree(root / "paper", Path(folder) / "paper", ignore=shutil.ignore_patterns("*.pdf"))

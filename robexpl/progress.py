@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Iterable
@@ -14,7 +15,9 @@ from tqdm import tqdm
 
 @lru_cache(maxsize=1)
 def _log(path: str) -> IO[str]:
-    return Path(path).open("a", buffering=1, encoding="utf-8")  # open for the life of the kernel
+    file = Path(path).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 (open for the life of the kernel)
+    atexit.register(file.close)
+    return file
 
 
 def bar(iterable: Iterable[Any] | None = None, *, total: int | None = None, desc: str = "") -> tqdm:
