@@ -2,13 +2,19 @@
 
 The unit of replication is the seed of a network; factuals are nested in it. With a single seed nothing can be said
 about seeds: the interval then covers the draw of factuals alone, and `unit` says so.
+
+Percentile intervals of few units are too short: the bootstrap's variance is (u - 1) / u of the unbiased one, and its
+quantiles are the normal's instead of Student's. Both are made good by stretching the interval around the mean by
+sqrt(u / (u - 1)) t(u - 1) / z, u the units [Hesterberg 2015]: without it, 5 seeds cover 84 % instead of 95.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -32,15 +38,14 @@ class Estimate:
 
 
 def mean_interval(values: np.ndarray, seeds: np.ndarray, *, rng: np.random.Generator, draws: int = DRAWS) -> Estimate:
-    """Estimate the mean over seeds of the mean over their values, with a 95 % percentile bootstrap interval.
+    """Estimate the mean over seeds of the mean over their values, with a 95 % bootstrap interval.
 
     values (n,), seeds (n,): the seed each value belongs to. Every draw resamples seeds with replacement and, within
     each, its values with replacement [Davison & Hinkley 1997, section 3.8].
     """
     groups = _groups(values, seeds)
-    means = _bootstrap(groups, rng, draws)
-    low, high = _percentiles(means)
     mean = float(np.mean([group.mean() for group in groups]))
+    low, high = _interval(_bootstrap(groups, rng, draws), mean, groups)
     return Estimate(mean, low, high, len(values), len(groups), "seeds" if len(groups) > 1 else "factuals")
 
 
@@ -53,8 +58,8 @@ def paired_difference(
         raise ValueError(f"expected pairs, got {a.shape} and {b.shape}")
     groups = _groups(a - b, seeds)
     means = _bootstrap(groups, rng, draws)
-    low, high = _percentiles(means)
     mean = float(np.mean([group.mean() for group in groups]))
+    low, high = _interval(means, mean, groups)
     unit = "seeds" if len(groups) > 1 else "factuals"
     # ties count half, so that two equal samples are as likely lower as higher
     p_lower = float(np.mean(means < 0) + np.mean(means == 0) / 2)
@@ -74,8 +79,9 @@ def accuracy_interval(correct: np.ndarray, n: np.ndarray, *, rng: np.random.Gene
         low, high = wilson(int(correct[0]), int(n[0]))
         return Estimate(float(share[0]), low, high, int(n[0]), 1, "test rows")
     chosen = rng.integers(len(n), size=(draws, len(n)))
-    low, high = _percentiles((rng.binomial(n[chosen], share[chosen]) / n[chosen]).mean(1))
-    return Estimate(float(share.mean()), low, high, int(n.sum()), len(n), "seeds")
+    means = (rng.binomial(n[chosen], share[chosen]) / n[chosen]).mean(1)
+    low, high = _interval(means, float(share.mean()), share)
+    return Estimate(float(share.mean()), max(0.0, low), min(1.0, high), int(n.sum()), len(n), "seeds")
 
 
 def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -109,6 +115,27 @@ def variance_components(values: np.ndarray, seeds: np.ndarray) -> dict[str, floa
     return {"seed": max(0.0, float((between - within) / n0)), "within": float(within)}
 
 
+def crossed_components(values: np.ndarray) -> dict[str, float]:
+    """Decompose the variance of values (n_seeds, n_factuals), the same factuals for every seed, by two crossed effects.
+
+    v_sf = mean + a_s + b_f + e_sf: "seed" var(a), "factual" var(b), "residual" var(e), from the mean squares of the
+    two-way table without replication, none below zero [Searle 1992]. Needs two seeds and two factuals at least.
+    """
+    values = np.asarray(values, float)
+    if values.ndim != 2 or min(values.shape) < 2:
+        raise ValueError(f"expected values of shape (n_seeds, n_factuals), each at least 2, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"expected finite values, got {int((~np.isfinite(values)).sum())} NaN or infinite")
+    seeds, factuals = values.shape
+    by_seed, by_factual = values.mean(1, keepdims=True), values.mean(0, keepdims=True)
+    residual = float(((values - by_seed - by_factual + values.mean()) ** 2).sum() / ((seeds - 1) * (factuals - 1)))
+    return {
+        "seed": max(0.0, float(by_seed.var(ddof=1)) - residual / factuals),
+        "factual": max(0.0, float(by_factual.var(ddof=1)) - residual / seeds),
+        "residual": residual,
+    }
+
+
 def _groups(values: np.ndarray, seeds: np.ndarray) -> list[np.ndarray]:
     values, seeds = np.asarray(values, float), np.asarray(seeds)
     if values.ndim != 1 or values.shape != seeds.shape or not len(values):
@@ -132,6 +159,12 @@ def _bootstrap(groups: list[np.ndarray], rng: np.random.Generator, draws: int) -
     return totals / len(groups)
 
 
-def _percentiles(means: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def _interval(means: np.ndarray, mean: float, groups: Sequence) -> tuple[float, float]:
+    """Return percentiles of the bootstrap's means, stretched for the number of units: seeds, or one seed's values."""
+    units = len(groups) if len(groups) > 1 else len(groups[0])
+    if units < 2:
+        raise ValueError("expected at least two values for an interval, got 1")
+    tails = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    stretch = np.sqrt(units / (units - 1)) * stdtrit(units - 1, tails[1]) / ndtri(tails[1])
+    low, high = mean + stretch * (np.quantile(means, tails) - mean)
     return float(low), float(high)
