@@ -28,6 +28,11 @@ def settings_records(kind: str, readings: tuple[str, ...], steps: int) -> Record
     return {name: {key: value for key, value in s.items() if key != "proximal"} for name, s in every.items()}
 
 
+def settings_table(settings: Record) -> pd.DataFrame:
+    """Tabulate settings by reading, whole numbers as such."""
+    return pd.DataFrame({k: pd.Series(v, dtype=object) for k, v in settings.items()}).rename_axis("setting")
+
+
 def cells_table(cells: Record) -> pd.DataFrame:
     """Tabulate every cell of {reading: {stop: {regime: C}}} with what its mean rests on."""
     rows = {}
@@ -88,8 +93,8 @@ def rq1_sentences(cells: Record, differences: Record) -> str:
             best, standard = order(records, REGIMES)[0], words.mean(records["standard"])
             n, seeds = [records[regime]["n"] for regime in REGIMES], records[best]["n_seeds"]
             whose = (
-                f"The lowest mean is that of the {REGIME_NAMES[best].lower()} network, {words.mean(records[best])}; the "
-                f"standard one has {standard}."
+                f"The lowest mean is that of the {REGIME_NAMES[best].lower()} network, {words.mean(records[best])}; "
+                f"the standard one has {standard}."
             )
             lines.append(
                 f'- **{STOP_NAMES[stop]}, reading "{name}"**: {words.against_standard(by_regime)}. '
@@ -151,8 +156,9 @@ def rq2_sentences(cells: Record, steps: Record, shares: Record) -> str:
             lines.append(
                 f'- **{STOP_NAMES[stop]}, reading "{name}"**: {ordered}, '
                 f"{'in' if monotone(cells[name][stop]) else 'not in'} the order of strength; "
-                f"{STEPS_UP[clear]} implausibility. Going from weak to strong {said[words.side(weak_strong)]}: {words.delta(weak_strong)}. In "
-                f"{shares[name][stop]:.2f} of the runs the three means fall in that order (chance alone: 0.17)."
+                f"{STEPS_UP[clear]} implausibility. "
+                f"Going from weak to strong {said[words.side(weak_strong)]}: {words.delta(weak_strong)}. "
+                f"In {shares[name][stop]:.2f} of the runs the three means fall in that order (chance alone: 0.17)."
             )
     return "\n".join(lines)
 
@@ -199,8 +205,11 @@ def gallery_sentence(shown: Gallery, pair: Record | None, name: str) -> str:
     """Say what the pictures, or the table of one factual, show in numbers, and how little that proves."""
     scores = {stop: {r: float(s.mean()) for r, (_, s) in found.items()} for stop, found in shown.found.items()}
     rows = f"these {words.number(len(shown.rows))} factuals" if len(shown.rows) > 1 else "this one factual"
-    lowest = [f"{STOP_NAMES[stop].lower()}: {REGIME_NAMES[min(s, key=s.get)].lower()}" for stop, s in scores.items()]
-    text = f'Over {rows} (reading "{name}") the lowest mean score has, by stop, {words.listed(lowest)}. '
+    best = {stop: REGIME_NAMES[min(s, key=s.get)].lower() for stop, s in scores.items()}
+    lowest = [f"that of the {regime} network ({STOP_NAMES[stop].lower()})" for stop, regime in best.items()]
+    if len(set(best.values())) == 1:
+        lowest = [f"that of the {next(iter(best.values()))} network under both stops"]
+    text = f'For {rows} (reading "{name}") the lowest mean score is {words.listed(lowest)}. '
     if pair:
         better = "lower" if pair["strong"] < pair["standard"] else "higher"
         text += (

@@ -114,7 +114,8 @@ def sentences(summaries: dict[str, Record | None], titles: Record) -> str:
             f'- **Reading "{name}"**: {s["within_2"]} of {s["cells"]} implausibilities lie within two combined '
             f"standard deviations of the thesis, {s['within_3']} within three. The farthest is {where}, with "
             f"z = {worst['z']:+.1f}. Clean accuracies differ by at most {clean['value']:.3f} "
-            f"({_place(clean, titles)}), accuracies under attack by at most {robust['value']:.3f} ({_place(robust, titles)}, {ATTACKS[robust['attack']]})."
+            f"({_place(clean, titles)}), accuracies under attack by at "
+            f"most {robust['value']:.3f} ({_place(robust, titles)}, {ATTACKS[robust['attack']]})."
         )
     return "\n".join(lines) or "The demo's data are not the thesis' data: its numbers are **not comparable**."
 

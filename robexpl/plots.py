@@ -186,6 +186,7 @@ def implausibility(
                 diamond(ax, thesis[regime][stop]["mean"], i)
         ax.set(title=STOP_TITLES[stop], xlabel="implausibility (lower: more plausible)", ylim=(rows - 0.3, -0.6))
         ax.grid(axis="y", visible=False)
+    for ax in axes[0]:
         label_anchors(ax, anchors)
     axes[0, 0].set_yticks(range(len(REGIMES)), [REGIME_NAMES[regime] for regime in REGIMES])
     for text, regime in zip(axes[0, 0].get_yticklabels(), REGIMES, strict=True):
@@ -195,48 +196,49 @@ def implausibility(
 
 
 def label_anchors(ax: Axes, anchors: Mapping[str, float]) -> None:
-    """Draw anchors as dotted lines that end, each a little lower, at their names."""
+    """Draw anchors (ascending) as dotted lines that end at their names, the greatest at the top."""
     low, high = ax.get_xlim()
     low, high = min([low, *anchors.values()]), max([high, *anchors.values()])
-    for i, (name, value) in enumerate(anchors.items()):
-        y, right = len(REGIMES) - 0.2 + 0.45 * i, value < (low + high) / 2
+    for i, (name, value) in enumerate(reversed(anchors.items())):
+        y, right = len(REGIMES) - 0.2 + 0.45 * i, value < low + 0.7 * (high - low)
         ax.plot([value, value], [-0.6, y], color=FADED, linestyle=":", linewidth=1.0, zorder=1)
-        place = {"ha": "left" if right else "right", "va": "center", "fontsize": 7.5, "color": FADED}
-        ax.annotate(name, (value, y), xytext=(3 if right else -3, 0), textcoords="offset points", **place)
+        place = {"ha": "left" if right else "right", "va": "center", "fontsize": 7.5, "color": FADED, "zorder": 2}
+        place["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        ax.annotate(name, (value, y), xytext=(4 if right else -4, 0), textcoords="offset points", **place)
 
 
 def trend(cells: Mapping) -> Figure:
     """Plot implausibility against the radius of the adversary in training (0: standard): a panel per stop."""
     radius = {regime: opponent.eps if (opponent := ADVERSARIES[regime]) else 0.0 for regime in REGIMES}
-    fig, axes = panels(2, width=PAGE, height=2.5)
-    for ax, stop in zip(axes[0], STOP_TITLES, strict=True):
-        for j, (_, by_stop) in enumerate(cells.items()):
-            means = [by_stop[stop][regime]["mean"] for regime in REGIMES]
-            ax.plot(radius.values(), means, color=FADED, linewidth=0.9, linestyle="--" if j else "-", zorder=2)
-            for regime, x in radius.items():
-                interval(
-                    ax, x, by_stop[stop][regime]["mean"], by_stop[stop][regime], **regime_mark(regime, hollow=j > 0)
-                )
-        ax.set(title=STOP_TITLES[stop], xlabel="radius ε of the adversary in training")
+    places = {regime: {"mean": x, "low": x, "high": x} for regime, x in radius.items()}
+    fig, axes = _by_stop(cells, dict.fromkeys(cells, places), "radius ε of the adversary in training", joined=True)
+    for ax in axes:
         ax.set_xticks(list(radius.values()), [f"{x:g}" for x in radius.values()])
-    axes[0, 0].set_ylabel("implausibility")
-    legend(fig, readings=list(cells))
     return fig
 
 
 def against_accuracy(cells: Mapping, accuracies: Mapping) -> Figure:
     """Plot implausibility against the accuracy under projected PGD: a panel per stop."""
+    places = {name: {r: records["pgd_projected"] for r, records in of.items()} for name, of in accuracies.items()}
+    return _by_stop(cells, places, "test accuracy under projected PGD", joined=False)[0]
+
+
+def _by_stop(cells: Mapping, places: Mapping, xlabel: str, *, joined: bool) -> tuple[Figure, Sequence[Axes]]:
+    """Plot cells {reading: {stop: {regime: C}}} at places {reading: {regime: record}}, a panel per stop."""
     fig, axes = panels(2, width=PAGE, height=2.5)
     for ax, stop in zip(axes[0], STOP_TITLES, strict=True):
         for j, (reading, by_stop) in enumerate(cells.items()):
-            for regime in REGIMES:
-                record, robust = by_stop[stop][regime], accuracies[reading][regime]["pgd_projected"]
-                interval(ax, robust["mean"], record["mean"], robust, axis="x", **regime_mark(regime, hollow=j > 0))
-                interval(ax, robust["mean"], record["mean"], record, **regime_mark(regime, hollow=j > 0))
-        ax.set(title=STOP_TITLES[stop], xlabel="test accuracy under projected PGD")
+            across, up = places[reading], by_stop[stop]
+            if joined:
+                line = [across[r]["mean"] for r in REGIMES], [up[r]["mean"] for r in REGIMES]
+                ax.plot(*line, color=FADED, linewidth=0.9, linestyle="--" if j else "-", zorder=2)
+            for r in REGIMES:
+                for axis, record in (("x", across[r]), ("y", up[r])):
+                    interval(ax, across[r]["mean"], up[r]["mean"], record, axis=axis, **regime_mark(r, hollow=j > 0))
+        ax.set(title=STOP_TITLES[stop], xlabel=xlabel)
     axes[0, 0].set_ylabel("implausibility")
     legend(fig, readings=list(cells))
-    return fig
+    return fig, axes[0]
 
 
 def differences(scores: Mapping, titles: Mapping[str, str]) -> Figure:

@@ -37,6 +37,8 @@ def mean(record: Mapping[str, float], digits: int = 3) -> str:
 
 def against_standard(differences: Mapping[str, Mapping[str, float]]) -> str:
     """Say which robust networks score lower than the standard one, which higher, and which cannot be told apart."""
+    if len(differences) > 1 and all(side(d) == "unclear" for d in differences.values()):
+        return f"None of the {number(len(differences))} robust networks can be told apart from the standard one"
     by_side = {s: [r for r in REGIMES if r in differences and side(differences[r]) == s] for s in SIDES}
     parts = [_who(regimes, len(differences)) + SIDES[s][len(regimes) > 1] for s, regimes in by_side.items() if regimes]
     sentence = listed(parts)
