@@ -13,6 +13,11 @@ BIN       := $(VENV)/bin
 READY     := $(VENV)/.ready
 RUN       := $(BIN)/python -m robexpl.runner $(if $(FORCE),--force)
 
+# A misspelt variable would change nothing in silence.
+SETTINGS  := PYTHON VENV SEEDS FORCE TOLERANCE NOTEBOOKS ALLOW_CUDA
+UNKNOWN   := $(filter-out $(SETTINGS) ROBEXPL_% PIP_%,$(foreach v,$(.VARIABLES),$(if $(findstring command,$(origin $v)),$v)))
+$(if $(strip $(UNKNOWN)),$(error unknown variable $(strip $(UNKNOWN)); known: $(SETTINGS)))
+
 # The notebooks, by the names of their templates: once per dataset, once per profile, once for the full profile alone.
 EACH := models rq1 rq2
 ONCE := background table1
@@ -27,13 +32,16 @@ FOLDER.full   := "$${NOTEBOOKS:-notebooks}"
 FOLDER.demo   := "$${ROBEXPL_BUILD:-build}/demo/notebooks"
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  ## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 18
 
 demo: demo-notebooks  ## everything from nothing on embedded data, to build/demo/paper.pdf: 3 minutes, offline
 	@$(BIN)/python -m robexpl.paper --profile demo
 
 test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 minutes, offline
 	$(BIN)/python -m pytest
+
+test-all: $(READY)  ## these, and what takes long: killed, crowded, full and damaged; 15 minutes more
+	$(BIN)/python -m pytest -m "slow or not slow"
 
 report: full-notebooks  ## every full notebook that is not current, then paper/paper.pdf; SEEDS=n, -j2
 	@echo "report $(words $(NOTEBOOKS.full)) notebooks are current" >&2
@@ -80,4 +88,4 @@ full-notebooks: $(NOTEBOOKS.full)
 demo-notebooks: $(NOTEBOOKS.demo)
 
 .ONESHELL:
-.PHONY: help demo test report verify golden lint lab clean full-notebooks demo-notebooks $(NOTEBOOKS.full) $(NOTEBOOKS.demo)
+.PHONY: help demo test test-all report verify golden lint lab clean full-notebooks demo-notebooks $(NOTEBOOKS.full) $(NOTEBOOKS.demo)

@@ -3,40 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Bounds = tuple[float | Tensor, float | Tensor]
+COUNTS = frozenset({"batch_size", "chunk", "epochs", "hidden", "inputs", "outputs", "rows", "seed", "seeds", "steps"})
 
 
 def one_of(what: str, value: str, known: Collection[str]) -> str:
     """Return `value` if it is among the known names, else raise with the list of them."""
-    if value not in known:
-        raise ValueError(f"unknown {what} {value!r}; known: {', '.join(map(str, known))}")
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"unknown {what} {_short(value)}; known: {', '.join(map(str, known))}")
     return value
 
 
 def positive(**values: float) -> None:
-    """Raise unless every value is a finite number above zero."""
+    """Raise unless every value is a finite number above zero, and whole where its name is that of a count."""
     for name, value in values.items():
-        if not 0 < value < float("inf"):
+        if not 0 < _number(name, value) < float("inf"):
             raise ValueError(f"expected {name} > 0, got {value}")
+        _whole(name, value)
 
 
 def non_negative(**values: float) -> None:
-    """Raise unless every value is a finite number of at least zero."""
+    """Raise unless every value is a finite number of at least zero, and whole where its name is that of a count."""
     for name, value in values.items():
-        if not 0 <= value < float("inf"):
+        if not 0 <= _number(name, value) < float("inf"):
             raise ValueError(f"expected {name} >= 0, got {value}")
+        _whole(name, value)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        if not isinstance(value, (str, bytes, bool)):
+            return float(value)
+    except OverflowError:
+        return float("inf")
+    except (TypeError, ValueError, RuntimeError):  # the last: a tensor of several numbers
+        pass
+    raise ValueError(f"expected {name} as one number, got {_short(value)}")
+
+
+def _whole(name: str, value: Any) -> None:
+    if name in COUNTS and int(value) != value:
+        raise ValueError(f"expected {name} as a whole number, got {value}")
+
+
+def _short(value: Any) -> str:
+    """Show a value in a few words on one line."""
+    text = repr(value)
+    return text if len(text) <= 60 and text.isprintable() else type(value).__name__
 
 
 def points(x: Tensor, what: str = "x") -> Tensor:
     """Return `x` if it is a finite floating-point tensor of shape (n, d)."""
     if not isinstance(x, Tensor):
         raise ValueError(f"expected {what} to be a torch tensor of shape (n, d), got {type(x).__name__}")
-    if x.ndim != 2:
+    if x.ndim != 2 or not x.shape[1]:
         raise ValueError(f"expected {what} of shape (n, d), got {tuple(x.shape)}")
+    if x.layout != torch.strided or x.is_meta:
+        raise ValueError(f"expected {what} to be a dense tensor with values, got {x.layout} on {x.device}")
+    if x.requires_grad:
+        raise ValueError(f"expected {what} to be plain numbers, got a tensor that requires gradients; detach it")
     if not x.is_floating_point():
         raise ValueError(f"expected {what} to hold floating-point numbers, got {x.dtype}")
     if not torch.isfinite(x).all():
@@ -50,7 +80,7 @@ def labels(y: Tensor, n: int, n_classes: int | None = None, what: str = "labels"
         raise ValueError(f"expected {what} to be a torch tensor of shape ({n},), got {type(y).__name__}")
     if tuple(y.shape) != (n,):
         raise ValueError(f"expected {what} of shape ({n},), got {tuple(y.shape)}")
-    if y.is_floating_point() or y.dtype == torch.bool:
+    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise ValueError(f"expected {what} to be integers, got {y.dtype}")
     if n and (int(y.min()) < 0 or (n_classes is not None and int(y.max()) >= n_classes)):
         upper = "" if n_classes is None else f" ... {n_classes - 1}"
@@ -62,8 +92,8 @@ def box(bounds: Bounds, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the box (low, high) as tensors that broadcast with x: scalars, or one value per feature of shape (d,)."""
     try:
         low, high = (torch.as_tensor(side, dtype=x.dtype, device=x.device) for side in bounds)
-    except (TypeError, ValueError):
-        raise ValueError(f"expected bounds as a pair (low, high), got {bounds!r}") from None
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ValueError(f"expected bounds as a pair (low, high), got {_short(bounds)}") from None
     for side in (low, high):
         if side.ndim and tuple(side.shape) != (x.shape[1],):
             raise ValueError(f"expected bounds as numbers or of shape ({x.shape[1]},), got {tuple(side.shape)}")
@@ -72,3 +102,36 @@ def box(bounds: Bounds, x: Tensor) -> tuple[Tensor, Tensor]:
     if not (low < high).all():
         raise ValueError(f"expected low < high in bounds, got low {low.max():g} and high {high.min():g}")
     return low, high
+
+
+def model(model: nn.Module, x: Tensor) -> None:
+    """Raise unless a model maps points x (n, d) to logits (n, classes) that are finite, repeatable and have gradients.
+
+    Tried on the first two rows of x: each alone and both together must give the same, which a network in training mode
+    with dropout or batch normalisation does not.
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"expected a model that is a torch.nn.Module, got {_short(model)}")
+    rows = points(x)[:2].detach().clone().requires_grad_()
+    try:
+        with torch.enable_grad():
+            logits = model(rows)
+            parts = [model(row) for row in rows.split(1)]
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"expected a model of x {tuple(x.shape)} {x.dtype}, but it fails: {lines[0]}") from None
+    expected = f"expected the model to map (n, d) to logits (n, classes), {x.dtype}"
+    for logit, row in zip([logits, *parts], [rows, *rows.split(1)], strict=True):
+        if not isinstance(logit, Tensor):
+            raise ValueError(f"{expected}, got {type(logit).__name__}")
+        if logit.ndim != 2 or len(logit) != len(row) or logit.shape[1] < 2:
+            raise ValueError(f"{expected}, got {tuple(logit.shape)} for {tuple(row.shape)}")
+        if logit.dtype != x.dtype:
+            raise ValueError(f"{expected}, got {logit.dtype}")
+        if not torch.isfinite(logit).all():
+            raise ValueError(f"expected finite logits, got {int((~torch.isfinite(logit)).sum())} NaN or infinite")
+    follows = logits.requires_grad and torch.autograd.grad(logits.sum(), rows, allow_unused=True)[0] is not None
+    if not follows:
+        raise ValueError("expected logits that follow the input, got some without gradients: detached or rounded")
+    if not torch.allclose(logits, torch.cat([logits[:0], *parts]), rtol=1e-3, atol=1e-4):
+        raise ValueError("expected the same logits for the same row, got others: call model.eval() first")

@@ -7,7 +7,6 @@ compares two folders of executed notebooks or of results, file by file.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import io
 import json
@@ -18,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from robexpl.commands import Parser
 from robexpl.notebook import scrub
 
 RTOL = 1e-6
@@ -115,7 +115,7 @@ def file_differences(stored: Path, computed: Path, atol: float = 0.0) -> list[st
     """Return how two notebooks or JSON files differ beyond the tolerance; other files are not looked into."""
     if stored.read_bytes() == computed.read_bytes() or stored.suffix not in (".ipynb", ".json"):
         return []
-    a, b = (json.loads(path.read_bytes()) for path in (stored, computed))
+    a, b = (_json(path) for path in (stored, computed))
     if stored.suffix == ".json":
         return value_differences(a, b, atol)
     cells = [[cell for cell in notebook["cells"] if cell["cell_type"] == "code"] for notebook in (a, b)]
@@ -128,30 +128,44 @@ def file_differences(stored: Path, computed: Path, atol: float = 0.0) -> list[st
     ]
 
 
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from None
+
+
 def main(argv: list[str] | None = None) -> int:
     """Compare two folders; return 1 where a file is missing or differs beyond the tolerance."""
-    parser = argparse.ArgumentParser(
-        prog="python -m robexpl.compare", description="Compare stored and computed results."
-    )
+    parser = Parser(prog="python -m robexpl.compare", description="Compare stored and computed results.")
     parser.add_argument("stored", type=Path)
     parser.add_argument("computed", type=Path)
     parser.add_argument("--tolerance", type=float, default=0.0, help="absolute, where a cell states none")
     arguments = parser.parse_args(argv)
+    try:
+        return _compare(arguments.stored, arguments.computed, arguments.tolerance)
+    except (OSError, ValueError) as error:
+        print(f"FAILED compare: {error}", file=sys.stderr)
+        return 2
+
+
+def _compare(first: Path, second: Path, atol: float) -> int:
+    if not 0 <= atol < math.inf:
+        raise ValueError(f"expected a tolerance of at least 0, got {atol}")
+    for folder in (first, second):
+        if not folder.is_dir():
+            raise ValueError(f"expected a folder of results, got {folder}")
     stored, computed = (
         {path.name: path for path in folder.glob("*.*") if path.suffix in (".ipynb", ".json", ".svg")}
-        for folder in (arguments.stored, arguments.computed)
+        for folder in (first, second)
     )
     lines = [f"{name}: not computed" for name in sorted(stored.keys() - computed.keys())]
     lines += [f"{name}: not stored" for name in sorted(computed.keys() - stored.keys())]
     both = sorted(stored.keys() & computed.keys())
     for name in both:
-        lines += [f"{name}: {line}" for line in file_differences(stored[name], computed[name], arguments.tolerance)]
+        lines += [f"{name}: {line}" for line in file_differences(stored[name], computed[name], atol)]
     identical = sum(stored[name].read_bytes() == computed[name].read_bytes() for name in both)
-    print(
-        "\n".join(
-            [*lines, f"{arguments.stored}: {identical} of {len(stored)} files identical, {len(lines)} differences"]
-        )
-    )
+    print("\n".join([*lines, f"{first}: {identical} of {len(stored)} files identical, {len(lines)} differences"]))
     return 1 if lines or not stored else 0
 
 

@@ -24,9 +24,17 @@ def cache_folder() -> Path:
 def folders() -> list[Path]:
     """Return the folders to search, in order: ROBEXPL_DATA if it is set, the user cache."""
     named = os.environ.get("ROBEXPL_DATA")
-    if named and not Path(named).expanduser().is_dir():
-        raise DataError(f"ROBEXPL_DATA names no folder: {named}")
-    return ([Path(named).expanduser()] if named else []) + [cache_folder()]
+    try:
+        home = [Path(named).expanduser()] if named else []
+        if home and not home[0].is_dir():
+            raise DataError(f"ROBEXPL_DATA names no folder: {named}")
+    except OSError as error:
+        raise DataError(f"ROBEXPL_DATA names a folder that cannot be read: {named} ({error.strerror})") from None
+    except DataError:
+        raise
+    except RuntimeError:  # ~somebody
+        raise DataError(f"ROBEXPL_DATA names no folder: {named}") from None
+    return [*home, cache_folder()]
 
 
 def find(file: str, sha256: str) -> Path | None:
@@ -36,12 +44,18 @@ def find(file: str, sha256: str) -> Path | None:
     """
     for folder in folders():
         path = folder / file
-        if path.is_file():
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        try:
+            if path.is_dir():
+                raise DataError(f"{path} is a folder: expected the file of that name; replace or remove it")
+            data = path.read_bytes() if path.is_file() else None
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        if data is not None:
+            digest = hashlib.sha256(data).hexdigest()
             if digest != sha256:
                 raise DataError(
                     f"{path} is truncated or altered: expected sha256 {sha256[:12]}..., got {digest[:12]}... "
-                    f"({path.stat().st_size} bytes); replace or remove it"
+                    f"({len(data)} bytes); replace or remove it"
                 )
             return path
     return None

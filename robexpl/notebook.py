@@ -25,15 +25,27 @@ def code_cells(text: str) -> list[tuple[str, str]]:
     return [(head, body) for head, body in zip(parts[::2], parts[1::2], strict=True) if not re.match(r" *\[", head)]
 
 
-def declared(text: str) -> list[str]:
-    """Return the names that the cell tagged `parameters` assigns."""
-    names: list[str] = []
+def read_text(template: Path) -> str:
+    """Return the text of a template; raise ValueError where it is none."""
+    try:
+        text = template.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{template.name} is no template: it is not UTF-8 text") from None
+    if not code_cells(text):
+        raise ValueError(f"{template.name} is no template: no line starts with # %%")
+    return text
+
+
+def declared(text: str) -> dict[str, Any]:
+    """Return what the cell tagged `parameters` assigns: names and values, None for a value that is no literal."""
+    found: dict[str, Any] = {}
     for head, body in code_cells(text):
         if '"parameters"' in head:
             for node in ast.parse(body).body:
                 targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-                names += [target.id for target in targets if isinstance(target, ast.Name)]
-    return names
+                value = node.value if isinstance(getattr(node, "value", None), ast.Constant) else ast.Constant(None)
+                found |= {target.id: value.value for target in targets if isinstance(target, ast.Name)}
+    return found
 
 
 def make_key(template: Path, params: dict[str, Any]) -> str:

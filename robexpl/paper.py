@@ -7,13 +7,13 @@ The same sources and results give the same bytes: no system fonts, no date. A PD
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 from robexpl import artifacts
+from robexpl.commands import Parser
 
 DATASETS = {
     "demo": {"image": "digits", "tabular": "breast_cancer"},
@@ -58,7 +58,7 @@ def _compile(profile: str, root: Path, results: str) -> tuple[bytes, list[str]]:
 
 def main(argv: list[str] | None = None) -> int:
     """Compile from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m robexpl.paper", description="Compile the paper.")
+    parser = Parser(prog="python -m robexpl.paper", description="Compile the paper.")
     parser.add_argument("--profile", choices=artifacts.PROFILES, default="full")
     parser.add_argument("--output", type=Path, metavar="PDF")
     arguments = parser.parse_args(argv)

@@ -8,7 +8,6 @@ changed, the text is replaced around the outputs. Until a run has succeeded it c
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -18,11 +17,13 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from robexpl import artifacts, notebook
+from robexpl import artifacts, notebook, paper
+from robexpl.commands import Parser
 
 THREADS = ("OMP", "MKL", "OPENBLAS", "NUMBA", "NUMEXPR", "VECLIB_MAXIMUM")
 
@@ -177,9 +178,11 @@ def _remove_former(out: Path, files: dict[str, str]) -> None:
 def _pairs(texts: list[str]) -> dict[str, Any]:
     import yaml
 
-    pairs = {}
+    pairs: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
+        if name in pairs:
+            raise Failure(f"expected each parameter once, got {name!r} twice", 2)
         try:
             pairs[name] = yaml.safe_load(value)
         except yaml.YAMLError:
@@ -189,13 +192,44 @@ def _pairs(texts: list[str]) -> dict[str, Any]:
     return pairs
 
 
+def _check_out(out: Path) -> None:
+    """Refuse to write over anything but a notebook: a folder, a template, somebody else's notebook."""
+    if out.suffix != ".ipynb" or out.is_dir():
+        raise Failure(f"FAILED {out.stem}: expected OUT as a notebook file, .ipynb, got {out}", 2)
+    try:
+        stored = json.loads(out.read_bytes())
+        foreign = bool(stored["cells"]) and "robexpl" not in stored["metadata"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # none, or a damaged one, which is made anew
+    if foreign:
+        raise Failure(f"FAILED {out.stem}: {out} is no notebook of this runner; move it away first", 2)
+
+
+def _check_values(params: dict[str, Any], known: dict[str, Any]) -> None:
+    """Refuse values that no notebook can run with, before a kernel starts."""
+    values = {**known, **params}
+    profiles = artifacts.PROFILES
+    if "profile" in values:
+        _check_name("profile", values["profile"], profiles)
+        profiles = (values["profile"],)
+    if "dataset" in params:
+        _check_name("dataset", params["dataset"], [name for p in profiles for name in paper.DATASETS[p].values()])
+    if "seeds" in params and (type(params["seeds"]) is not int or params["seeds"] < 1):
+        raise ValueError(f"expected seeds as a whole number of at least 1, got {params['seeds']!r}")
+
+
+def _check_name(what: str, value: Any, known: Collection[str]) -> None:
+    if value not in known:
+        raise ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}")
+
+
 def _interrupt(number: int, _frame: Any) -> None:
     raise Stopped(number)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m robexpl.runner", description="Run a template as a notebook.")
+    parser = Parser(prog="python -m robexpl.runner", description="Run a template as a notebook.")
     parser.add_argument("template", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("-p", action="append", default=[], metavar="KEY=YAML", help="a parameter of the template")
@@ -210,18 +244,20 @@ def main(argv: list[str] | None = None) -> int:
         template = arguments.template.absolute()
         if not template.is_file():
             raise Failure(f"FAILED {name}: no template {arguments.template}", 2)
-        known = notebook.declared(template.read_text(encoding="utf-8"))
+        _check_out(arguments.out)
+        known = notebook.declared(notebook.read_text(template))
         optional = {key: value for key, value in _pairs(arguments.o).items() if key in known}
         params = dict(sorted({**optional, **_pairs(arguments.p)}.items()))
         for key in params:
             if key not in known:
                 listed = ", ".join(known) or "none"
                 raise Failure(f"FAILED {name}: unknown parameter {key!r}; {template.name} declares: {listed}", 2)
+        _check_values(params, known)
         run(template, arguments.out, params, force=arguments.force)
     except Failure as failure:
         print(failure, file=sys.stderr)
         return failure.code
-    except (OSError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         print(f"FAILED {name}: {error}", file=sys.stderr)
         return 1
     except Stopped as stopped:
