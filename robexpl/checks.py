@@ -80,6 +80,8 @@ def labels(y: Tensor, n: int, n_classes: int | None = None, what: str = "labels"
         raise ValueError(f"expected {what} to be a torch tensor of shape ({n},), got {type(y).__name__}")
     if tuple(y.shape) != (n,):
         raise ValueError(f"expected {what} of shape ({n},), got {tuple(y.shape)}")
+    if y.is_meta:
+        raise ValueError(f"expected {what} with values, got a tensor on {y.device}")
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
         raise ValueError(f"expected {what} to be integers, got {y.dtype}")
     if n and (int(y.min()) < 0 or (n_classes is not None and int(y.max()) >= n_classes)):
@@ -104,7 +106,35 @@ def box(bounds: Bounds, x: Tensor) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-def model(model: nn.Module, x: Tensor) -> None:
+# The functions below return nothing: as statements of their own they decide what is refused, never what comes out, and
+# `provenance.essence` leaves them out. One more or less of them recomputes nothing.
+
+
+def refuse_type(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
+    """Raise unless a value is of a kind."""
+    if not isinstance(value, kind):
+        names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise ValueError(f"expected {what} as {names}, got {_short(value)}")
+
+
+def refuse_numbers(what: str, values: Tensor, x: Tensor) -> None:
+    """Raise unless values are a finite tensor with the type and the device of x."""
+    refuse_type(what, values, Tensor)
+    if (values.dtype, values.device) != (x.dtype, x.device):
+        raise ValueError(f"expected {what} as {x.dtype} on {x.device}, got {values.dtype} on {values.device}")
+    if not torch.isfinite(values).all():
+        raise ValueError(
+            f"expected finite numbers in {what}, got {int((~torch.isfinite(values)).sum())} NaN or infinite"
+        )
+
+
+def refuse_image_shape(shape: Any) -> None:
+    """Raise unless a shape is a pair of whole numbers."""
+    if not (isinstance(shape, (tuple, list)) and len(shape) == 2 and all(type(side) is int for side in shape)):
+        raise ValueError(f"expected image_shape as (height, width), got {_short(shape)}")
+
+
+def refuse_model(model: nn.Module, x: Tensor) -> None:
     """Raise unless a model maps points x (n, d) to logits (n, classes) that are finite, repeatable and have gradients.
 
     Tried on the first two rows of x: each alone and both together must give the same, which a network in training mode
@@ -112,6 +142,8 @@ def model(model: nn.Module, x: Tensor) -> None:
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"expected a model that is a torch.nn.Module, got {_short(model)}")
+    if not len(x):
+        return
     rows = points(x)[:2].detach().clone().requires_grad_()
     try:
         with torch.enable_grad():

@@ -21,7 +21,10 @@ NEUTRAL = frozenset({"cache", "checks", "files", "progress", "provenance"})
 
 
 def essence(source: str) -> str:
-    """Return source text without comments, docstrings, blank lines and trailing blanks; strings stay as they are."""
+    """Return source text without comments, docstrings, blank lines and trailing blanks; strings stay as they are.
+
+    Statements `checks.refuse_...(...)` are left out too: they say what is refused, never what comes out.
+    """
     try:
         tree = ast.parse(source)
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
@@ -42,6 +45,10 @@ def essence(source: str) -> str:
             text = node.body[0] if node.body and ast.get_docstring(node, clean=False) is not None else None
             if text and not lines[text.lineno - 1][: text.col_offset].strip():
                 gone.update(range(text.lineno, text.end_lineno + 1))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and ast.unparse(node).startswith("checks.refuse_"):
+            if not lines[node.lineno - 1][: node.col_offset].strip():
+                gone.update(range(node.lineno, node.end_lineno + 1))
     kept = [
         line if number in verbatim else line.rstrip()
         for number, line in enumerate(lines, 1)
