@@ -17,7 +17,6 @@
 
 # %% tags=["parameters"]
 profile = "full"
-seeds = 1
 
 # %%
 from IPython.display import Markdown
@@ -136,7 +135,7 @@ _ = output.json(
     datasets={"image": sizes.image, "tabular": sizes.tabular},
     dataset=data.name,
     title=data.title,
-    seeds=seeds,
+    seeds=1,
     readings=["published"],
     digit={
         "label": data.class_names[found.label],

@@ -15,7 +15,7 @@
 # %% tags=["parameters"]
 dataset = "mnist"
 profile = "full"
-seeds = 1
+seeds = 0  # networks per regime; 0: as many as the profile says
 
 # %%
 import pandas as pd
@@ -28,6 +28,7 @@ from robexpl.regimes import REGIME_NAMES
 
 readings = ("published", "stated")
 sizes = study.profile(profile)
+seeds = sizes.networks(dataset, seeds)
 output = Output(f"models-{dataset}", profile)
 plots.use_style()
 

@@ -17,7 +17,7 @@
 # %% tags=["parameters"]
 dataset = "mnist"
 profile = "full"
-seeds = 1
+seeds = 0  # networks per regime; 0: as many as the profile says
 
 # %%
 from IPython.display import Markdown, display
@@ -28,6 +28,7 @@ from robexpl.readings import reading
 
 readings = ("published", "stated")
 sizes = study.profile(profile)
+seeds = sizes.networks(dataset, seeds)
 kind, comparable = sizes.kind(dataset), profile == "full"
 output = Output(f"rq1-{dataset}", profile)
 loaded = study.load_data(dataset, 0, "published")

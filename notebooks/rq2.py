@@ -16,7 +16,7 @@
 # %% tags=["parameters"]
 dataset = "mnist"
 profile = "full"
-seeds = 1
+seeds = 0  # networks per regime; 0: as many as the profile says
 
 # %%
 from IPython.display import Markdown
@@ -26,6 +26,7 @@ from robexpl.artifacts import Output
 
 readings = ("published", "stated")
 sizes = study.profile(profile)
+seeds = sizes.networks(dataset, seeds)
 comparable = profile == "full"
 output = Output(f"rq2-{dataset}", profile)
 loaded = study.load_data(dataset, 0, "published")
