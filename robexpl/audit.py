@@ -19,11 +19,12 @@ from robexpl.study import STOPS, Profile
 Record = dict[str, Any]
 FACTORS = (1.0, 2.0)  # multiples of the stated energy weight
 GRID = {
-    "energy": (0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0),
+    "energy": (0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0),
     "reg": (0.05, 0.075, 0.1, 0.15, 0.2),
     "start_noise": (0.0, 0.05, 0.1, 0.15, 0.2),
 }
 EFFECTIVE = 1.0  # energy weight at which reg and start noise are profiled
+CHI_SQUARED = 3.84  # 95 % quantile, one degree of freedom
 UNPRINTED = (0.1, 0.2)  # energy weights beside the author's unprinted California runs
 
 
@@ -150,9 +151,10 @@ def sum_of_squares(profile: Profile, **changes: float) -> float:
 
 
 def profiles(profile: Profile, grid: dict[str, tuple[float, ...]] = GRID) -> Record:
-    """Profile the settings that the thesis leaves open: {setting: {"values", "sum_z2", "best"}}.
+    """Profile the settings that the thesis leaves open: {setting: {"values", "sum_z2", "best", "compatible"}}.
 
-    The energy weight is profiled by itself; reg and start noise at the effective energy weight.
+    The energy weight is profiled by itself; reg and start noise at the effective energy weight. Compatible are the
+    values whose sum lies within 3.84 of the least, the 95 % quantile of chi-squared with one degree of freedom.
     """
     result: Record = {}
     points = [(name, value) for name, values in grid.items() for value in values]
@@ -162,7 +164,10 @@ def profiles(profile: Profile, grid: dict[str, tuple[float, ...]] = GRID) -> Rec
         entry["values"].append(value)
         entry["sum_z2"].append(sum_of_squares(profile, **changes))
     for entry in result.values():
-        entry["best"] = entry["values"][int(np.argmin(entry["sum_z2"]))]
+        least = min(entry["sum_z2"])
+        entry["best"] = entry["values"][entry["sum_z2"].index(least)]
+        near = [v for v, total in zip(entry["values"], entry["sum_z2"], strict=True) if total <= least + CHI_SQUARED]
+        entry["compatible"] = [min(near), max(near)]
     return result
 
 

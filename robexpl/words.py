@@ -19,6 +19,12 @@ def listed(items: Sequence[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
 
 
+def span(ends: Sequence[float]) -> str:
+    """Write a range of values, or the one value where it has no width."""
+    low, high = ends
+    return f"{low:g} alone" if low == high else f"{low:g} to {high:g}"
+
+
 def side(difference: Mapping[str, float]) -> str:
     """Say on which side of zero a difference lies: "lower", "higher" or, where its interval holds zero, "unclear"."""
     return "lower" if difference["high"] < 0 else "higher" if difference["low"] > 0 else "unclear"
