@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection
 from typing import Any
 
@@ -119,7 +120,8 @@ def refuse_type(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
 
 def refuse_numbers(what: str, values: Tensor, x: Tensor) -> None:
     """Raise unless values are a finite tensor with the type and the device of x."""
-    refuse_type(what, values, Tensor)
+    for tensor in (values, x):
+        refuse_type(what, tensor, Tensor)
     if (values.dtype, values.device) != (x.dtype, x.device):
         raise ValueError(f"expected {what} as {x.dtype} on {x.device}, got {values.dtype} on {values.device}")
     if not torch.isfinite(values).all():
@@ -134,11 +136,41 @@ def refuse_image_shape(shape: Any) -> None:
         raise ValueError(f"expected image_shape as (height, width), got {_short(shape)}")
 
 
-def refuse_model(model: nn.Module, x: Tensor) -> None:
+def refuse_intensities(x: Tensor, what: str = "x", most: float = 1e6) -> None:
+    """Raise where numbers are so far from intensities in [0, 1] that their squares would overflow."""
+    if x.numel() and float(x.abs().max()) > most:
+        raise ValueError(f"expected intensities about [0, 1] in {what}, got {float(x.abs().max()):g}")
+
+
+def refuse_half(x: Tensor, what: str = "x") -> None:
+    """Raise where numbers are in half precision, for which torch knows no distances."""
+    if x.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"expected {what} in single or double precision, got {x.dtype}")
+
+
+def refuse_rows(x: Tensor, y: Tensor, n_classes: int) -> None:
+    """Raise unless x (n, d) and y (n,) int64 can be trained on."""
+    positive(rows=len(points(x, "x_train")))
+    if labels(y, len(x), n_classes, "y_train").dtype != torch.int64:
+        raise ValueError(f"expected y_train as torch.int64, got {y.dtype}")
+
+
+def refuse_weights(weights: dict[str, Tensor]) -> None:
+    """Raise unless weights "....weight" are matrices and the others vectors, of finite numbers."""
+    for name, value in weights.items():
+        refuse_numbers(name, value, value)
+        if value.ndim != 1 + name.endswith("weight"):
+            raise ValueError(f"expected {name} of {1 + name.endswith('weight')} dimensions, got {tuple(value.shape)}")
+
+
+def refuse_model(
+    model: nn.Module, x: Tensor, *, gradients: bool = True, training: bool = False, n_classes: int | None = None
+) -> None:
     """Raise unless a model maps points x (n, d) to logits (n, classes) that are finite, repeatable and have gradients.
 
     Tried on the first two rows of x: each alone and both together must give the same, which a network in training mode
-    with dropout or batch normalisation does not.
+    with dropout or batch normalisation does not. Gradients are asked for unless `gradients=False`; `training=True` lets
+    such a network and infinities pass, and asks for weights. `n_classes`, if given, is how many logits there must be.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"expected a model that is a torch.nn.Module, got {_short(model)}")
@@ -146,24 +178,34 @@ def refuse_model(model: nn.Module, x: Tensor) -> None:
         return
     rows = points(x)[:2].detach().clone().requires_grad_()
     try:
-        with torch.enable_grad():
-            logits = model(rows)
-            parts = [model(row) for row in rows.split(1)]
+        tried = copy.deepcopy(model) if next(model.buffers(), None) is not None else model  # trying leaves no trace
+        with torch.enable_grad(), torch.random.fork_rng(devices=[]):
+            logits = tried(rows)
+            parts = [] if training else [tried(row) for row in rows.split(1)]
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(f"expected a model of x {tuple(x.shape)} {x.dtype}, but it fails: {lines[0]}") from None
     expected = f"expected the model to map (n, d) to logits (n, classes), {x.dtype}"
-    for logit, row in zip([logits, *parts], [rows, *rows.split(1)], strict=True):
+    for logit, row in zip([logits, *parts], [rows, *rows.split(1)], strict=False):
         if not isinstance(logit, Tensor):
             raise ValueError(f"{expected}, got {type(logit).__name__}")
         if logit.ndim != 2 or len(logit) != len(row) or logit.shape[1] < 2:
             raise ValueError(f"{expected}, got {tuple(logit.shape)} for {tuple(row.shape)}")
         if logit.dtype != x.dtype:
             raise ValueError(f"{expected}, got {logit.dtype}")
-        if not torch.isfinite(logit).all():
+        if not training and not torch.isfinite(logit).all():
             raise ValueError(f"expected finite logits, got {int((~torch.isfinite(logit)).sum())} NaN or infinite")
-    follows = logits.requires_grad and torch.autograd.grad(logits.sum(), rows, allow_unused=True)[0] is not None
-    if not follows:
+        if n_classes not in (None, logit.shape[1]):
+            raise ValueError(f"expected logits of {n_classes} classes, got {logit.shape[1]}")
+    if training and not any(weight.requires_grad for weight in model.parameters()):
+        raise ValueError("expected a model with weights to train, got none")
+    if gradients and not _follows(logits, rows):
         raise ValueError("expected logits that follow the input, got some without gradients: detached or rounded")
-    if not torch.allclose(logits, torch.cat([logits[:0], *parts]), rtol=1e-3, atol=1e-4):
+    if parts and not torch.allclose(logits, torch.cat(parts), rtol=1e-3, atol=1e-4):
         raise ValueError("expected the same logits for the same row, got others: call model.eval() first")
+
+
+@torch.enable_grad()
+def _follows(logits: Tensor, rows: Tensor) -> bool:
+    """Tell whether logits have a gradient with respect to the rows they were computed from."""
+    return logits.requires_grad and torch.autograd.grad(logits.sum(), rows, allow_unused=True)[0] is not None

@@ -1,0 +1,541 @@
+"""Mistakes a user makes: each is answered by one clear line, at the command line with a non-zero exit."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pooch
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robexpl import (
+    artifacts,
+    attacks,
+    author,
+    checks,
+    compare,
+    data,
+    ecco,
+    files,
+    metrics,
+    models,
+    paper,
+    readings,
+    regimes,
+    runner,
+    stats,
+    study,
+    training,
+)
+from robexpl.artifacts import ROOT
+
+TEMPLATE = '# %% tags=["parameters"]\ndataset = "digits"\nprofile = "demo"\nseeds = 1\n\n# %%\nseeds\n'
+NOTEBOOK = '{"cells": [{"cell_type": "code", "source": "mine"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+
+
+def one_line(error: BaseException) -> str:
+    text = str(error)
+    assert text
+    assert "\n" not in text
+    return text
+
+
+# At the command line
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a template, files that are none, and results that are whole, truncated or none at all."""
+    (tmp_path / "t.py").write_text(TEMPLATE)
+    (tmp_path / "latin.py").write_bytes("# %%\n# café".encode("latin-1"))
+    (tmp_path / "prose.py").write_text("no cell\n")
+    (tmp_path / "typo.py").write_text('# %% tags=["parameters"]\nseeds = = 1\n')
+    (tmp_path / "mine.ipynb").write_text(NOTEBOOK)
+    (tmp_path / "file").write_text("")
+    for name, content in (("stored", '{"a": 0.5}'), ("cut", '{"a": 0.'), ("none", "")):
+        (tmp_path / name).mkdir()
+        if content:
+            (tmp_path / name / "a.json").write_text(content)
+    monkeypatch.setenv("ROBEXPL_BUILD", str(tmp_path / "build"))
+    monkeypatch.setenv("ROBEXPL_GENERATED", str(tmp_path / "none-yet"))
+    monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield tmp_path
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    logging.disable(logging.NOTSET)
+
+
+RUN = [
+    ("", "the following arguments are required: template, out"),
+    ("t.py", "the following arguments are required: out"),
+    ("t.py a.ipynb extra", "unrecognized arguments: extra"),
+    ("t.py a.ipynb --forced", "unrecognized arguments: --forced"),
+    ("t.py a.ipynb -p", "argument -p: expected one argument"),
+    ("no.py a.ipynb", "FAILED a: no template no.py"),
+    ("none a.ipynb", "FAILED a: no template none"),
+    ("latin.py a.ipynb", "FAILED a: latin.py is no template: it is not UTF-8 text"),
+    ("prose.py a.ipynb", "FAILED a: prose.py is no template: no line starts with # %%"),
+    ("typo.py a.ipynb", "FAILED a: invalid syntax"),
+    ("t.py t.py", "FAILED t: expected OUT as a notebook file, .ipynb, got t.py"),
+    ("t.py none", "FAILED none: expected OUT as a notebook file, .ipynb, got none"),
+    ("t.py mine.ipynb", "FAILED mine: mine.ipynb is no notebook of this runner; move it away first"),
+    ("t.py a.ipynb -p datset=digits", "FAILED a: unknown parameter 'datset'; t.py declares: dataset, profile, seeds"),
+    ("t.py a.ipynb -p dataset", "expected a parameter as KEY=YAML, got 'dataset'"),
+    ("t.py a.ipynb -p =digits", "expected a parameter as KEY=YAML, got '=digits'"),
+    ("t.py a.ipynb -p seeds=[1", "expected a parameter as KEY=YAML, got 'seeds=[1'"),
+    ("t.py a.ipynb -p dataset=cifar", "FAILED a: unknown dataset 'cifar'; known: digits, breast_cancer"),
+    ("t.py a.ipynb -p dataset=mnist", "FAILED a: unknown dataset 'mnist'; known: digits, breast_cancer"),
+    ("t.py a.ipynb -p profile=quick", "FAILED a: unknown profile 'quick'; known: demo, full"),
+    ("t.py a.ipynb -p profile=full -p dataset=digits", "FAILED a: unknown dataset 'digits'; known: mnist, california"),
+    ("t.py a.ipynb -p seeds=0", "FAILED a: expected seeds as a whole number of at least 1, got 0"),
+    ("t.py a.ipynb -p seeds=-3", "FAILED a: expected seeds as a whole number of at least 1, got -3"),
+    ("t.py a.ipynb -p seeds=1.5", "FAILED a: expected seeds as a whole number of at least 1, got 1.5"),
+    ("t.py a.ipynb -p seeds=two", "FAILED a: expected seeds as a whole number of at least 1, got 'two'"),
+    ("t.py a.ipynb -p seeds=", "FAILED a: expected seeds as a whole number of at least 1, got None"),
+    ("t.py a.ipynb -o seeds=1 -o seeds=2", "expected each parameter once, got 'seeds' twice"),
+    ("t.py file/a.ipynb", r"FAILED a: .*(Not a directory|cannot create the folder)"),
+]
+COMPILE = [
+    ("--profile quick", r"argument --profile: invalid choice: 'quick' \(choose from"),
+    ("--pdf x", "unrecognized arguments: --pdf x"),
+    ("--output", "argument --output: expected one argument"),
+    ("", "FAILED paper (full): there are no results in paper/generated; make report computes them"),
+    ("--profile demo", "FAILED paper (demo): there are no results in build/demo/generated; make demo computes them"),
+]
+COMPARE = [
+    ("stored", "the following arguments are required: computed"),
+    ("stored stored --tolerance much", "argument --tolerance: invalid float value: 'much'"),
+    ("stored stored --tolerance -1", "FAILED compare: expected a tolerance of at least 0, got -1.0"),
+    ("stored stored --tolerance nan", "FAILED compare: expected a tolerance of at least 0, got nan"),
+    ("nowhere stored", "FAILED compare: expected a folder of results, got nowhere"),
+    ("stored file", "FAILED compare: expected a folder of results, got file"),
+    ("stored cut", r"FAILED compare: cut.a.json is no JSON: "),
+]
+COMMANDS = [(runner, *row) for row in RUN] + [(paper, *row) for row in COMPILE] + [(compare, *row) for row in COMPARE]
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "says"), COMMANDS, ids=[f"{m.__name__[8:]} {a}" for m, a, _ in COMMANDS]
+)
+def test_a_wrong_command_is_one_line_and_a_code(
+    module: object, arguments: str, says: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    try:
+        code = module.main(arguments.split())
+    except SystemExit as stop:
+        code = stop.code
+    shown = capsys.readouterr()
+    assert code in (1, 2)
+    (line,) = (shown.out + shown.err).splitlines()
+    assert says in line or re.search(says, line), line
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_traceback_is_never_shown(place: Path) -> None:
+    for name, arguments in (("runner", "latin.py a.ipynb"), ("compare", "cut stored"), ("paper", "--profile x")):
+        command = [sys.executable, "-m", f"robexpl.{name}", *arguments.split()]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=place, check=False)
+        assert done.returncode in (1, 2)
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1
+        assert done.stderr.startswith("FAILED ")
+
+
+MAKE = [
+    ("demo SEED=3", r"unknown variable SEED; known: PYTHON VENV SEEDS"),
+    ("report seeds=3", r"unknown variable seeds; known: "),
+    ("demo SEEDS=abc", r"^FAILED models-digits: expected seeds as a whole number of at least 1, got 'abc'$"),
+    ("demo SEEDS=0", r"^FAILED models-digits: expected seeds as a whole number of at least 1, got 0$"),
+    ("demo SEEDS=-1", r"^FAILED models-digits: expected seeds as a whole number of at least 1, got -1$"),
+    ("demo SEEDS=1,2", r"^FAILED models-digits: expected seeds as a whole number of at least 1, got '1,2'$"),
+    ("demo|SEEDS=1 2", r"^expected each parameter once, got 'seeds' twice$"),
+    ("demos", r"No rule to make target 'demos'"),
+    ("demo/models-mnist", r"No rule to make target 'demo/models-mnist'"),
+]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(("arguments", "says"), MAKE, ids=[arguments for arguments, _ in MAKE])
+def test_a_wrong_word_to_make_is_one_line(arguments: str, says: str, tmp_path: Path) -> None:
+    words = arguments.split("|") if "|" in arguments else arguments.split()
+    ready = Path(sys.prefix) / ".ready"
+    command = ["make", "-o", str(ready), f"VENV={sys.prefix}", *words]
+    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    environment |= {"ROBEXPL_BUILD": str(tmp_path / "build")}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if not re.match(r"make: \*\*\* \[Makefile:\d+: ", line)]
+    assert len(lines) == 1, done.stderr
+    assert re.search(says, lines[0])
+    assert not (tmp_path / "build" / "demo").exists()
+
+
+# Folders
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Two empty places for files that anybody may enter, no network, and nothing in memory from before."""
+    with tempfile.TemporaryDirectory(prefix="robexpl-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        for part in ("data", "cache"):
+            (root / part).mkdir()
+        monkeypatch.setenv("ROBEXPL_DATA", str(root / "data"))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setattr(pooch, "os_cache", lambda name: root / "cache")
+        monkeypatch.setattr(data, "MIRRORS", ("http://127.0.0.1:9/",))
+        monkeypatch.setattr(author, "URL", "http://127.0.0.1:9/")
+        monkeypatch.setattr(data.sk, "fetch_california_housing", offline)
+        for cached in (data._mnist_tensors, data._california):
+            cached.cache_clear()
+        yield root
+        for cached in (data._mnist_tensors, data._california):
+            cached.cache_clear()
+        for path in root.rglob("*"):
+            path.chmod(0o700)
+
+
+def offline(**_: object) -> None:
+    raise OSError("offline")
+
+
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """Whoever may read everything becomes somebody who may not."""
+    if os.name != "posix":
+        pytest.skip("permissions are those of POSIX")
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield
+    if root:
+        os.seteuid(0)
+
+
+IMAGES = "mnist/train-images-idx3-ubyte.gz"
+NETWORK = "thesis/MNIST/clean_20ep_32bs.bson"
+
+
+def put(folder: Path, file: str, content: bytes | None) -> Path:
+    path = folder / "data" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir() if content is None else path.write_bytes(content)
+    return path
+
+
+def load_author() -> object:
+    return author.load_author_network("mnist", "standard")
+
+
+FOLDERS = {
+    "nothing there": (lambda f: None, "mnist", "no mnist/train-images-idx3-ubyte.gz: tried .*set ROBEXPL_DATA"),
+    "nothing there, table": (lambda f: None, "california", "no scikit_learn/cal_housing_py3.pkz: tried .*remedies"),
+    "nothing there, author": (lambda f: None, load_author, "no thesis/MNIST/clean_20ep_32bs.bson: tried .*remedies"),
+    "truncated": (lambda f: put(f, IMAGES, b"\x1f\x8b"), "mnist", "is truncated or altered: expected sha256 440fcabf"),
+    "empty file": (lambda f: put(f, IMAGES, b""), "mnist", r"is truncated or altered: .* \(0 bytes\); replace or rem"),
+    "labels for images": (lambda f: put(f, IMAGES, b"x" * 99), "mnist", "is truncated or altered"),
+    "another table": (lambda f: put(f, data.CALIFORNIA, b"a,b\n1,2\n"), "california", "is truncated or altered"),
+    "another network": (lambda f: put(f, NETWORK, b"\x05\0\0\0\0"), load_author, "is truncated or altered"),
+    "a folder of that name": (lambda f: put(f, IMAGES, None), "mnist", "is a folder: expected the file of that name"),
+    "damaged cache": (lambda f: (f / "cache" / "california.npz").write_bytes(b"PK"), "california", "; remove it"),
+}
+
+
+@pytest.mark.parametrize("mistake", FOLDERS)
+def test_a_wrong_data_folder_is_one_line(mistake: str, folder: Path) -> None:
+    prepare, load, says = FOLDERS[mistake]
+    prepare(folder)
+    with pytest.raises(files.DataError, match=says) as error:
+        load() if callable(load) else data.load(load)
+    one_line(error.value)
+
+
+@pytest.mark.parametrize("named", ["{}/typo", "{}/file", "~nobody-of-that-name/x", "relative/nowhere", "\u00fc \u4e2d"])
+def test_a_name_that_is_no_folder_is_one_line(named: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "file").write_text("")
+    monkeypatch.setenv("ROBEXPL_DATA", named.format(folder))
+    with pytest.raises(files.DataError, match=f"^ROBEXPL_DATA names no folder: {re.escape(named.format(folder))}$"):
+        data.load("mnist")
+    assert data.load("digits").name == "digits"  # needs no file
+
+
+@pytest.mark.parametrize("locked", ["data", "data/mnist", f"data/{IMAGES}"])
+def test_what_may_not_be_read_is_one_line(locked: str, folder: Path, request: pytest.FixtureRequest) -> None:
+    put(folder, IMAGES, b"x")
+    (folder / locked).chmod(0)
+    request.getfixturevalue("nobody")
+    with pytest.raises(files.DataError, match=r"cannot be read: .*(Permission denied|\(Permission)") as error:
+        data.load("mnist")
+    one_line(error.value)
+
+
+@pytest.mark.parametrize(("build", "reason"), [("locked/b", "Permission denied"), ("file/b", "Not a directory")])
+def test_a_build_folder_that_cannot_be_written_is_one_line(
+    build: str, reason: str, folder: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "locked").mkdir(mode=0o555)
+    (folder / "file").touch()
+    monkeypatch.setenv("ROBEXPL_BUILD", str(folder / build))
+    request.getfixturevalue("nobody")
+    with pytest.raises(OSError, match=f"^cannot create the folder build/locks: {reason}$"):
+        enter("stage")
+
+
+def enter(name: str) -> None:
+    with artifacts.locked(name):
+        pass
+
+
+def test_results_that_cannot_be_read_stop_the_paper_in_one_line(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "generated").mkdir()
+    (place / "generated" / "table1.json").write_text('{"cut')
+    monkeypatch.setenv("ROBEXPL_GENERATED", str(place / "generated"))
+    assert paper.main(["--output", str(place / "a.pdf")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("FAILED paper (full): ")
+    assert not (place / "a.pdf").exists()
+
+
+# Parameters
+
+X, Y = torch.rand(10, 12, generator=torch.Generator().manual_seed(0)), torch.arange(10) % 4
+BOX = (0.0, 1.0)
+NET = models.mlp(12, 16, 4, generator=torch.Generator().manual_seed(1))
+RNG = np.random.default_rng(0)
+
+
+def pgd(x: Tensor = X, y: Tensor = Y, **changes: object) -> Tensor:
+    known = {"eps": 0.1, "step_size": 0.01, "steps": 2, "bounds": BOX, "generator": torch.Generator().manual_seed(0)}
+    return attacks.pgd(NET, x, y, **known | changes)
+
+
+def impl(**changes: object) -> Tensor:
+    return metrics.implausibility(X, Y, X, Y, **{"distance": "euclidean", "k": 1} | changes)
+
+
+def digits() -> data.Dataset:
+    loaded = data.load("digits")
+    return dataclasses.replace(loaded, x_train=loaded.x_train[:64], y_train=loaded.y_train[:64])
+
+
+PARAMETERS: dict[str, tuple[Callable[[], object], str]] = {
+    "unknown dataset": (lambda: data.load("cifar"), "unknown dataset 'cifar'; known: mnist, california, digits, breas"),
+    "no dataset": (lambda: data.load(None), "unknown dataset None; known: "),
+    "unknown sampling": (lambda: data.load("digits", sampling="fair"), "unknown sampling 'fair'; known: published, "),
+    "negative seed": (lambda: data.load("digits", seed=-1), "expected seed >= 0, got -1"),
+    "seed with a fraction": (lambda: data.load("digits", seed=1.5), "expected seed as a whole number, got 1.5"),
+    "seed as text": (lambda: data.load("digits", seed="0"), "expected seed as one number, got '0'"),
+    "unknown profile": (lambda: study.profile("quick"), "unknown profile 'quick'; known: full, demo"),
+    "dataset of another profile": (
+        lambda: study.trained(
+            "mnist", "weak", seed=0, reading=readings.reading("stated"), profile=study.profile("demo")
+        ),
+        "unknown dataset 'mnist'; known: digits, breast_cancer",
+    ),
+    "unknown reading": (lambda: readings.reading("best"), "unknown reading 'best'; known: published, stated, repaired"),
+    "unknown regime": (lambda: regimes.adversary("huge"), "unknown regime 'huge'; known: standard, weak, medium, "),
+    "unknown stop": (
+        lambda: ecco.search(NET, X, Y, settings=ecco.Settings(), stop="soon", bounds=BOX),
+        "unknown stop 'soon'; known: decision_threshold, generator_conditions",
+    ),
+    "unknown distance": (lambda: impl(distance="cosine"), "unknown distance 'cosine'; known: ssim, ssim_cropped, euc"),
+    "author's other network": (lambda: author.load_author_network("digits", "weak"), "unknown author's dataset 'digi"),
+    "no seeds": (
+        lambda: study.accuracies("digits", seeds=0, readings=("stated",), profile=study.profile("demo")),
+        "expected seeds > 0, got 0",
+    ),
+    "eps as text": (lambda: pgd(eps="0.1"), "expected eps as one number, got '0.1'"),
+    "eps below zero": (lambda: pgd(eps=-0.1), "expected eps >= 0, got -0.1"),
+    "eps per row": (lambda: pgd(eps=torch.rand(10, 1)), "expected eps as one number, got Tensor"),
+    "steps with a fraction": (lambda: pgd(steps=1.5), "expected steps as a whole number, got 1.5"),
+    "steps without size": (lambda: pgd(step_size=0), "expected step_size > 0, got 0"),
+    "unknown early stop": (lambda: pgd(early_stop="never"), "expected early_stop to be one of"),
+    "no generator": (lambda: pgd(generator=None), "expected a torch.Generator or explicit starting points, got neithe"),
+    "bounds upside down": (lambda: pgd(bounds=(1.0, 0.0)), "expected low < high in bounds, got low 1 and high 0"),
+    "bounds as one number": (lambda: pgd(bounds=1.0), "expected bounds as a pair (low, high), got 1.0"),
+    "three bounds": (lambda: pgd(bounds=(0, 1, 2)), "expected bounds as a pair (low, high), got (0, 1, 2)"),
+    "bounds of other features": (lambda: pgd(bounds=(torch.zeros(3), 1.0)), "expected bounds as numbers or of shape"),
+    "points outside the box": (lambda: pgd(x=X + 9), "expected x inside the bounds, got values from 9"),
+    "one point without rows": (lambda: pgd(x=X[0]), "expected x of shape (n, d), got (12,)"),
+    "points as a list": (lambda: pgd(x=X.tolist()), "expected x to be a torch tensor of shape (n, d), got list"),
+    "points as integers": (lambda: pgd(x=(X * 9).long()), "expected x to hold floating-point numbers, got torch.int64"),
+    "points with NaN": (lambda: pgd(x=X / 0 * 0), "expected finite numbers in x, got 120 NaN or infinite"),
+    "points with gradients": (lambda: pgd(x=X.clone().requires_grad_()), "expected x to be plain numbers, got a tenso"),
+    "sparse points": (lambda: pgd(x=X.to_sparse()), "expected x to be a dense tensor with values, got torch.sparse_c"),
+    "labels one-hot": (lambda: pgd(y=torch.eye(4)[Y]), "expected labels of shape (10,), got (10, 4)"),
+    "labels as floats": (lambda: pgd(y=Y.float()), "expected labels to be integers, got torch.float32"),
+    "labels from one": (lambda: pgd(y=Y + 1), "expected labels in 0 ... 3, got values from 1 to 4"),
+    "target of the own class": (
+        lambda: ecco.search(NET, X, Y, settings=ecco.Settings(), stop="decision_threshold", bounds=BOX, labels=Y),
+        "expected targets that differ from the factuals' classes, got 10 that do not",
+    ),
+    "threshold of one": (lambda: ecco.Settings(threshold=1), "expected threshold between 0 and 1, got 1"),
+    "no learning rate": (lambda: ecco.Settings(learning_rate=0), "expected learning_rate > 0, got 0"),
+    "no neighbours": (lambda: impl(k=0), "expected k to be a whole number of at least 1, got 0"),
+    "more neighbours than points": (lambda: impl(k=100), "expected at least k = 100 reference points of class 0, got "),
+    "shape of other images": (lambda: impl(distance="ssim"), "expected image_shape (height, width) with 12 pixels"),
+    "no rows to be right": (lambda: metrics.accuracy(NET, X[:0], Y[:0]), "expected rows > 0, got 0"),
+    "no epochs": (lambda: training.fit(digits(), "weak", seed=0, epochs=0), "expected epochs > 0, got 0"),
+    "epochs with a fraction": (
+        lambda: training.fit(digits(), "weak", seed=0, epochs=1.5),
+        "expected epochs as a whole number, got 1.5",
+    ),
+    "no batch": (lambda: training.fit(digits(), "weak", seed=0, batch_size=0), "expected batch_size > 0, got 0"),
+    "kind of data": (lambda: readings.reading("stated").settings("audio"), "unknown kind of data 'audio'; known: ima"),
+    "sizes with a fraction": (lambda: models.mlp(1.5, 2, 3), "expected inputs as a whole number, got 1.5"),
+    "no file of weights": (lambda: models.load("nowhere"), "expected a file with weights, found none at nowhere"),
+    "pairs of two lengths": (
+        lambda: stats.paired_difference(np.arange(3), np.arange(4), np.arange(3), rng=RNG),
+        "expected pairs, got (3,) and (4,)",
+    ),
+    "more right than rows": (lambda: stats.accuracy_interval([5], [3], rng=RNG), "expected counts 0 <= correct <= n"),
+    "a notebook's name": (
+        lambda: artifacts.Output("../a", "demo"),
+        "expected a notebook name such as 'rq1-mnist', ",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", PARAMETERS)
+def test_a_wrong_parameter_is_one_line(mistake: str) -> None:
+    call, says = PARAMETERS[mistake]
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}") as error:
+        call()
+    one_line(error.value)
+
+
+# Own models
+
+
+class Then(nn.Module):
+    """A network followed by something that spoils its output."""
+
+    def __init__(self, spoil: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.network, self.spoil = NET, spoil
+
+    def forward(self, x: Tensor) -> object:
+        return self.spoil(self.network(x))
+
+
+def spoilt_weights() -> nn.Module:
+    model = models.mlp(12, 4, 4, generator=torch.Generator().manual_seed(0))
+    model[0].weight.data[0, 0] = float("nan")
+    return model
+
+
+MODELS: dict[str, tuple[object, str]] = {
+    "a function": (lambda x: x, "expected a model that is a torch.nn.Module, got"),
+    "a class": (nn.Linear, "expected a model that is a torch.nn.Module, got"),
+    "nothing": (None, "expected a model that is a torch.nn.Module, got None"),
+    "a file's name": ("weak.safetensors", "expected a model that is a torch.nn.Module, got 'weak.safetensors'"),
+    "weights without a model": (NET.state_dict(), "expected a model that is a torch.nn.Module, got OrderedDict"),
+    "one number per row": (Then(lambda f: f[:, 0]), "expected the model to map (n, d) to logits (n, classes)"),
+    "one logit": (
+        nn.Linear(12, 1),
+        "expected the model to map (n, d) to logits (n, classes), torch.float32, got (2,",
+    ),
+    "an answer without rows": (Then(lambda f: f.mean(0)), "expected the model to map (n, d) to logits (n, classes)"),
+    "an image per row": (Then(lambda f: f[:, :, None]), "expected the model to map (n, d) to logits (n, classes)"),
+    "a pair": (
+        Then(lambda f: (f, f)),
+        "expected the model to map (n, d) to logits (n, classes), torch.float32, got ",
+    ),
+    "a dictionary": (Then(lambda f: {"logits": f}), "expected the model to map (n, d) to logits (n, classes)"),
+    "nothing returned": (Then(lambda f: None), "expected the model to map (n, d) to logits (n, classes)"),
+    "numpy": (Then(lambda f: f.detach().numpy()), "expected the model to map (n, d) to logits (n, classes)"),
+    "NaN": (Then(lambda f: f * float("nan")), "expected finite logits, got 8 NaN or infinite"),
+    "NaN in the weights": (spoilt_weights(), "expected finite logits, got 8 NaN or infinite"),
+    "detached": (Then(lambda f: f.detach()), "expected logits that follow the input, got some without gradients"),
+    "rounded": (
+        Then(lambda f: f.argmax(1, keepdim=True) == torch.arange(4)),
+        "expected the model to map (n, d)",
+    ),
+    "other inputs": (models.mlp(8, 4, 4), "expected a model of x (10, 12) torch.float32, but it fails: mat1 and mat2"),
+    "images": (nn.Conv2d(1, 2, 3), "expected a model of x (10, 12) torch.float32, but it fails: Expected 3D"),
+    "words": (nn.Embedding(3, 4), "expected a model of x (10, 12) torch.float32, but it fails: Expected tensor for ar"),
+    "double precision": (nn.Linear(12, 4).double(), "expected a model of x (10, 12) torch.float32, but it fails: mat1"),
+    "dropout left on": (
+        nn.Sequential(nn.Linear(12, 64), nn.Dropout(0.5), nn.Linear(64, 4)),
+        "expected the same logits for the same row, got others: call model.eval() first",
+    ),
+    "normalisation left on": (
+        nn.Sequential(nn.BatchNorm1d(12), nn.Linear(12, 4)),
+        "expected a model of x (10, 12) torch.float32, but it fails: Expected more than 1 value per channel",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MODELS)
+def test_a_model_that_will_not_do_is_one_line(mistake: str) -> None:
+    model, says = MODELS[mistake]
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}") as error:
+        checks.refuse_model(model, X)
+    one_line(error.value)
+
+
+def attack(model: nn.Module) -> Tensor:
+    return attacks.fgsm(model, X, Y, eps=0.1, bounds=BOX)
+
+
+def explain(model: nn.Module) -> ecco.Counterfactuals:
+    settings = ecco.Settings(steps=2, start_noise=0.0)
+    return ecco.search(model, X, Y, settings=settings, stop="decision_threshold", bounds=BOX)
+
+
+def count(model: nn.Module) -> float:
+    return metrics.accuracy(model, X, Y)
+
+
+USES = {"attacks": (attacks, attack), "ecco": (ecco, explain), "metrics": (metrics, count)}
+WITHOUT_GRADIENTS = {"detached"}  # enough for an accuracy
+
+
+@pytest.mark.parametrize("mistake", MODELS)
+@pytest.mark.parametrize("use", USES)
+def test_every_use_refuses_it(use: str, mistake: str) -> None:
+    module, call = USES[use]
+    if "refuse_model" not in inspect.getsource(module):
+        pytest.xfail("stored results rest on the text of this module as it is")
+    model, says = MODELS[mistake]
+    if use == "metrics" and mistake in WITHOUT_GRADIENTS:
+        assert 0 <= call(model) <= 1
+        return
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}") as error:
+        call(model)
+    one_line(error.value)
+
+
+def test_trying_a_model_leaves_no_trace() -> None:
+    model = nn.Sequential(nn.Linear(12, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 4))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state, x = torch.get_rng_state(), X.clone()
+    checks.refuse_model(model, x, training=True)
+    checks.refuse_model(model.eval(), x)
+    checks.refuse_model(NET, x[:0])
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(weight.grad is None for weight in model.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(x, X)
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(COMMANDS) + len(MAKE) + len(FOLDERS) + len(PARAMETERS) + len(MODELS) >= 40
