@@ -65,7 +65,7 @@ PROFILES = {
         "demo",
         *("digits", "breast_cancer"),
         epochs={"image": 10, "tabular": 60},
-        seeds={"image": 1, "tabular": 2},
+        seeds={"image": 1, "tabular": 1},
         runs=3,
         factuals=40,
         steps=300,
