@@ -56,6 +56,7 @@ def paired_difference(
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape:
         raise ValueError(f"expected pairs, got {a.shape} and {b.shape}")
+    _finite(a, b)
     groups = _groups(a - b, seeds)
     means = _bootstrap(groups, rng, draws)
     mean = float(np.mean([group.mean() for group in groups]))
@@ -86,6 +87,8 @@ def accuracy_interval(correct: np.ndarray, n: np.ndarray, *, rng: np.random.Gene
 
 def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Return Wilson's 95 % score interval of a proportion: (p + z^2/2n -+ z sqrt(p q/n + z^2/4n^2)) / (1 + z^2/n)."""
+    if not 0 <= correct <= n or n < 1:
+        raise ValueError(f"expected counts 0 <= correct <= n, n > 0, got {correct} of {n}")
     p = correct / n
     middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     return max(0.0, float((middle - half) / (1 + z**2 / n))), min(1.0, float((middle + half) / (1 + z**2 / n)))
@@ -94,6 +97,9 @@ def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 def probability_of_improvement(a: np.ndarray, b: np.ndarray) -> float:
     """Return the share of pairs of seeds in which a is lower than b, ties half [Agarwal 2021]; a, b (n_seeds,)."""
     a, b = np.asarray(a, float)[:, None], np.asarray(b, float)[None, :]
+    _finite(a, b)
+    if not a.size or not b.size:
+        raise ValueError(f"expected values of at least one seed each, got {a.size} and {b.size}")
     return float(np.mean(a < b) + np.mean(a == b) / 2)
 
 
@@ -124,8 +130,7 @@ def crossed_components(values: np.ndarray) -> dict[str, float]:
     values = np.asarray(values, float)
     if values.ndim != 2 or min(values.shape) < 2:
         raise ValueError(f"expected values of shape (n_seeds, n_factuals), each at least 2, got {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"expected finite values, got {int((~np.isfinite(values)).sum())} NaN or infinite")
+    _finite(values)
     seeds, factuals = values.shape
     by_seed, by_factual = values.mean(1, keepdims=True), values.mean(0, keepdims=True)
     residual = float(((values - by_seed - by_factual + values.mean()) ** 2).sum() / ((seeds - 1) * (factuals - 1)))
@@ -140,13 +145,19 @@ def _groups(values: np.ndarray, seeds: np.ndarray) -> list[np.ndarray]:
     values, seeds = np.asarray(values, float), np.asarray(seeds)
     if values.ndim != 1 or values.shape != seeds.shape or not len(values):
         raise ValueError(f"expected values and seeds of one shape (n,), n > 0, got {values.shape} and {seeds.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"expected finite values, got {int((~np.isfinite(values)).sum())} NaN or infinite")
+    _finite(values)
     return [values[seeds == seed] for seed in np.unique(seeds)]
+
+
+def _finite(*arrays: np.ndarray) -> None:
+    if bad := sum(int((~np.isfinite(values)).sum()) for values in arrays):
+        raise ValueError(f"expected finite values, got {bad} NaN or infinite")
 
 
 def _bootstrap(groups: list[np.ndarray], rng: np.random.Generator, draws: int) -> np.ndarray:
     """Return the means of `draws` resamples of seeds and of values within them, shape (draws,)."""
+    if draws < 1:
+        raise ValueError(f"expected draws > 0, got {draws}")
     totals = np.zeros(draws)
     chosen = rng.integers(len(groups), size=(draws, len(groups)))
     for i, group in enumerate(groups):

@@ -1,0 +1,475 @@
+"""Whatever comes in, what comes out is right or one line of ValueError.
+
+Inputs are drawn: shapes, types, strides, devices, NaN and infinities, empty batches, one class, constant features,
+boxes of any size. `outcome` is the rule that every function is held to.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from robexpl import (
+    artifacts,
+    attacks,
+    checks,
+    compare,
+    data,
+    ecco,
+    gradients,
+    metrics,
+    models,
+    notebook,
+    provenance,
+    readings,
+    regimes,
+    seeds,
+    stats,
+    study,
+    training,
+    words,
+)
+
+FEW = settings(max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+D, CLASSES = 6, 3
+NET = models.mlp(D, 5, CLASSES, generator=torch.Generator().manual_seed(0))
+DEEP = nn.Sequential(nn.Linear(D, 4), nn.Tanh(), nn.Linear(4, CLASSES))  # no closed form
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+GUARDED = "refuse_model" in inspect.getsource(attacks)  # stored results rest on the text of the modules as it is
+
+
+def outcome(call: Callable[[], Any]) -> Any:
+    """Return what a call gives, None where it refuses in one line; anything else it raises fails the test."""
+    try:
+        return call()
+    except ValueError as error:
+        line = str(error)
+    assert line
+    assert line.isprintable() or "\n" not in line, line
+    return None
+
+
+@st.composite
+def arrays(draw: st.DrawFn, d: int = D, clean: bool = False) -> Tensor:
+    """Draw points as users have them: most of them good, in any layout."""
+    n = draw(st.integers(0, 9))
+    x = torch.rand(n, d, generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
+    layout = draw(st.sampled_from(["plain", "transposed", "every other", "expanded", "constant feature", "constant"]))
+    if layout == "transposed":
+        x = torch.rand(d, n, generator=torch.Generator().manual_seed(n)).T
+    elif layout == "every other":
+        x = x.repeat_interleave(2, 0)[::2]
+    elif layout == "expanded":
+        x = x[:1].expand(n, d)
+    elif layout == "constant feature":
+        x[:, 0] = 0.5
+    elif layout == "constant":
+        x = torch.full((n, d), 0.5)
+    if clean:
+        return x
+    spoil = draw(st.sampled_from([None] * 6 + ["nan", "inf", "-inf", "long", "bool", "1d", "3d", "width", "grad"]))
+    if spoil in ("nan", "inf", "-inf") and n:
+        x = x.clone()
+        x[-1, -1] = float(spoil)
+    changes = {
+        "long": lambda: x.long(), "bool": lambda: x > 0.5, "1d": lambda: x.flatten(), "3d": lambda: x[None],
+        "grad": lambda: x.clone().requires_grad_(),
+    }  # fmt: skip
+    if spoil == "width" and GUARDED:
+        x = x[:, 1:]
+    return changes.get(spoil, lambda: x)()
+
+
+@st.composite
+def classes(draw: st.DrawFn, n: int) -> Any:
+    """Draw labels for n points: most of them good, also of one class alone."""
+    y = torch.from_numpy(np.array(draw(st.lists(st.integers(0, CLASSES - 1), min_size=n, max_size=n)), dtype=np.int64))
+    bad = ["uint8", "int32", "float", "bool", "high", "low", "wide", "list"]
+    kind = draw(st.sampled_from(["good"] * 5 + ["one", *bad]))
+    changes = {
+        "one": lambda: torch.zeros_like(y), "uint8": lambda: y.to(torch.uint8), "int32": lambda: y.int(),
+        "float": lambda: y.float(), "bool": lambda: y > 0, "high": lambda: y + CLASSES, "low": lambda: y - 1,
+        "wide": lambda: y[:, None], "list": y.tolist,
+    }  # fmt: skip
+    return changes.get(kind, lambda: y)()
+
+
+SIZES = st.sampled_from([0, 0.0, 1e-30, 0.1, 1, 3.5, 1e30, -0.1, math.nan, math.inf, "0.1", None, True])
+COUNTS = st.sampled_from([0, 1, 3, 2.0, 1.5, -1, math.nan, "2", None])
+BOXES = st.sampled_from(
+    [
+        (0.0, 1.0), (0, 1), (-1e30, 1e30), (-math.inf, math.inf), (0.0, 1.0 + 1e-6), (torch.zeros(D), torch.ones(D)),
+        (0.0, torch.ones(D)), (-torch.ones(D), 1), (1.0, 0.0), (0.5, 0.5), (0.0, math.nan), (torch.zeros(2), 1.0), 1.0,
+        None, "01", (0, 1, 2), (np.zeros(D), np.ones(D)),
+    ]
+)  # fmt: skip
+NETS = st.sampled_from([NET, DEEP])
+
+
+def inside(x: Tensor, bounds: Any) -> bool:
+    low, high = (torch.as_tensor(side, dtype=x.dtype) for side in bounds)
+    return bool(((x >= low) & (x <= high)).all())
+
+
+def finite(*tensors: Tensor) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
+
+
+# Attacks and search
+
+
+@FEW
+@given(data=st.data(), x=arrays(), eps=SIZES, bounds=BOXES, model=NETS)
+def test_fgsm(data: st.DataObject, x: Tensor, eps: Any, bounds: Any, model: nn.Module) -> None:
+    y = data.draw(classes(len(x)))
+    adv = outcome(lambda: attacks.fgsm(model, x, y, eps=eps, bounds=bounds))
+    if adv is not None:
+        assert adv.shape == x.shape
+        assert finite(adv)
+        assert inside(adv, bounds)
+        assert not len(x) or float((adv - x).abs().max()) <= eps * (1 + 1e-6) + 1e-6
+
+
+@FEW
+@given(
+    data=st.data(), x=arrays(), eps=SIZES, step=SIZES, steps=COUNTS, bounds=BOXES, model=NETS,
+    stop=st.sampled_from([False, False, "example", "batch", True, None, "never"]),
+)  # fmt: skip
+def test_pgd(data: Any, x: Tensor, eps: Any, step: Any, steps: Any, bounds: Any, model: nn.Module, stop: Any) -> None:
+    y = data.draw(classes(len(x)))
+    generator = torch.Generator().manual_seed(0)
+    arguments = {"eps": eps, "step_size": step, "steps": steps, "bounds": bounds, "early_stop": stop}
+    found = outcome(lambda: attacks.pgd_with_steps(model, x, y, **arguments, generator=generator))
+    if found is not None:
+        adv, taken = found
+        assert adv.shape == x.shape
+        assert taken.shape == (len(x),)
+        assert finite(adv)
+        assert inside(adv, bounds)
+        assert not len(x) or 0 <= int(taken.min()) <= int(taken.max()) <= steps
+        if stop is False and len(x):
+            assert float((adv - x).abs().max()) <= eps * (1 + 1e-6) + 1e-6
+
+
+@FEW
+@given(
+    data=st.data(), x=arrays(), bounds=BOXES, model=NETS, stop=st.sampled_from(ecco.STOPS), proximal=st.booleans(),
+    l1=SIZES, energy=SIZES, rate=SIZES, steps=COUNTS, noise=st.sampled_from([0, 0.1, -1]),
+)  # fmt: skip
+def test_search(data: Any, x: Tensor, bounds: Any, model: nn.Module, stop: str, proximal: bool, **changes: Any) -> None:
+    target = data.draw(classes(len(x)))
+    names = {"rate": "learning_rate", "noise": "start_noise"}
+    chosen = {names.get(key, key): value for key, value in changes.items()}
+    generator = torch.Generator().manual_seed(0)
+    made = outcome(lambda: ecco.Settings(**chosen, proximal=proximal))
+    # weights beyond any use overflow single precision; the search then says so by its gradient, not by an exception
+    assume(made is None or max(made.l1, made.energy, made.learning_rate) < 1e6)
+    if made is not None:
+        call = {"settings": made, "stop": stop, "bounds": bounds, "generator": generator}
+        found = outcome(lambda: ecco.search(model, x, target, **call))
+        if found is not None:
+            assert found.x.shape == x.shape
+            assert finite(found.x, found.target_prob, found.target_logit)
+            assert made.steps == 0 or inside(found.x, bounds) or not len(x) or bool((found.steps == 0).any())
+            assert bool(((found.steps >= 0) & (found.steps <= made.steps)).all())
+            assert bool(((found.target_prob >= 0) & (found.target_prob <= 1)).all())
+            assert bool((found.target_prob[found.converged] >= made.threshold).all())
+
+
+@pytest.mark.skipif(not GUARDED, reason="stored results rest on the text of these modules as it is")
+@FEW
+@given(
+    dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float64]), double=st.booleans(),
+    start=st.sampled_from([None, "nan", "double", "list", "long"]), generator=st.sampled_from([None, 0, "torch"]),
+)  # fmt: skip
+def test_types_that_do_not_fit_are_refused(dtype: torch.dtype, double: bool, start: Any, generator: Any) -> None:
+    x, y = torch.rand(4, D, generator=torch.Generator().manual_seed(0)), torch.zeros(4, dtype=torch.long)
+    model = models.mlp(D, 5, CLASSES).double() if double else NET
+    starts = {"nan": x * math.nan, "double": x.double(), "list": x.tolist(), "long": x.long()}
+    made = torch.Generator().manual_seed(0) if generator == "torch" else generator
+    arguments = {"bounds": (0.0, 1.0), "start": starts.get(start), "generator": made}
+    for points in (x.to(dtype), x):
+        outcome(lambda p=points: attacks.pgd(model, p, y, eps=0.1, step_size=0.1, steps=1, **arguments))
+        how = {"settings": ecco.Settings(steps=1), "stop": "decision_threshold", **arguments}
+        outcome(lambda p=points, how=how: ecco.search(model, p, y, **how))
+        outcome(lambda p=points: metrics.accuracy(model, p, y))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_device_gives_the_same(device: str) -> None:
+    x, y = torch.rand(8, D, generator=torch.Generator().manual_seed(0)), torch.arange(8) % CLASSES
+    model = models.mlp(D, 5, CLASSES, generator=torch.Generator().manual_seed(0)).to(device)
+    here = attacks.pgd(
+        NET, x, y, eps=0.1, step_size=0.02, steps=5, bounds=(0.0, 1.0), generator=torch.Generator().manual_seed(0)
+    )
+    there = attacks.pgd(
+        model, x.to(device), y.to(device), eps=0.1, step_size=0.02, steps=5, bounds=(0.0, 1.0),
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    torch.testing.assert_close(there.cpu(), here, atol=1e-4, rtol=0)
+    assert metrics.accuracy(model, x.to(device), y.to(device)) == metrics.accuracy(NET, x, y)
+
+
+# Gradients, networks, training
+
+
+@FEW
+@given(x=arrays(clean=True), model=NETS)
+def test_both_ways_to_a_gradient_agree(x: Tensor, model: nn.Module) -> None:
+    v = torch.ones(len(x), CLASSES)
+    (logits, pull), (other, pull_other) = (gradients.vjp(model, closed_form=form)(x) for form in (True, False))
+    torch.testing.assert_close(logits, other)
+    torch.testing.assert_close(pull(v), pull_other(v))
+    assert gradients.input_gradient_norm(model, x, torch.zeros(len(x), dtype=torch.long)).shape == (len(x),)
+
+
+@FEW
+@given(sizes=st.tuples(*[st.sampled_from([1, 2, 5, 0, -1, 1.5, "3", None, math.inf])] * 3), seed=st.integers(0, 9))
+def test_perceptrons(sizes: tuple, seed: int) -> None:
+    model = outcome(lambda: models.mlp(*sizes, generator=torch.Generator().manual_seed(seed)))
+    if model is not None:
+        assert [tuple(layer.weight.shape) for layer in (model[0], model[2])] == [sizes[1::-1], sizes[:0:-1]]
+        again = models.from_weights(dict(model.state_dict()))
+        assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+@settings(FEW, max_examples=15)
+@given(
+    x=arrays(), regime=st.sampled_from([*regimes.REGIMES, "huge"]), early=st.booleans(), bounds=BOXES,
+    epochs=st.sampled_from([1, 0, 1.5, "1"]), batch=st.sampled_from([4, 1, 0, None]), rate=SIZES,
+)  # fmt: skip
+def test_training(x: Tensor, regime: str, early: bool, bounds: Any, epochs: Any, batch: Any, rate: Any) -> None:
+    assume(GUARDED or (x.ndim == 2 and x.is_floating_point() and len(x) and not x.requires_grad))
+    y = torch.arange(len(x)) % CLASSES
+    named = tuple(map(str, range(D)))
+    small = data.Dataset("small", "Small", x, y, x, y, bounds, None, CLASSES, named, ("a", "b", "c"))
+    arguments = {"seed": 0, "early_stop": early, "epochs": epochs, "batch_size": batch, "learning_rate": rate}
+    model = outcome(lambda: training.fit(small, regime, **arguments))
+    if model is not None and isinstance(rate, float) and rate < 1:
+        assert finite(*(weight.detach() for weight in model.parameters()))
+
+
+# Measures
+
+
+@FEW
+@given(
+    data=st.data(), x=arrays(), points=arrays(clean=True), k=st.sampled_from([1, 2, 0, -1, 1.0, 99, None]),
+    distance=st.sampled_from([*metrics.DISTANCES, "cosine"]), shape=st.sampled_from([(2, 3), (6, 1), (3, 3), (1, 6)]),
+)  # fmt: skip
+def test_implausibility(data: Any, x: Tensor, points: Tensor, k: Any, distance: str, shape: tuple[int, int]) -> None:
+    target, y = data.draw(classes(len(x))), data.draw(classes(len(points)))
+    arguments = {"distance": distance, "k": k, "image_shape": shape}
+    values = outcome(lambda: metrics.implausibility(x, target, points, y, **arguments))
+    if values is not None:
+        assert values.shape == (len(x),)
+        assert finite(values)
+        assert not len(x) or float(values.min()) >= -1e-6
+        known = metrics.reference(points, y, distance=distance, image_shape=shape)
+        torch.testing.assert_close(metrics.implausibility(x, target, known, k=k), values)
+
+
+@FEW
+@given(a=arrays(), b=arrays(), shape=st.sampled_from([(2, 3), (6, 1), (3, 3), (0, 6), (2, 3, 1)]))
+def test_ssim(a: Tensor, b: Tensor, shape: tuple) -> None:
+    scores = outcome(lambda: metrics.ssim(a, b, image_shape=shape))
+    if scores is not None:
+        assert scores.shape == (len(a), len(b))
+        assert not scores.numel() or -1 - 1e-5 <= float(scores.min()) <= float(scores.max()) <= 1 + 1e-5
+        torch.testing.assert_close(metrics.ssim(b, a, image_shape=shape), scores.T, atol=2e-5, rtol=0)
+        if len(a):
+            torch.testing.assert_close(metrics.ssim(a, a, image_shape=shape).diagonal(), torch.ones(len(a)))
+
+
+@FEW
+@given(data=st.data(), x=arrays(), chunk=COUNTS, model=NETS)
+def test_accuracy(data: Any, x: Tensor, chunk: Any, model: nn.Module) -> None:
+    assume(chunk != 2.0)  # torch splits by integers alone
+    y = data.draw(classes(len(x)))
+    share = outcome(lambda: metrics.accuracy(model, x, y, chunk=chunk))
+    if share is not None:
+        assert share == pytest.approx(float((model(x).argmax(1) == y).double().mean()))
+
+
+# Estimates
+
+VALUES = st.lists(st.sampled_from([0.0, 0.5, 1.0, -3.0, 1e9, math.nan, math.inf]), max_size=8)
+
+
+@FEW
+@given(values=VALUES, groups=st.integers(1, 4), other=VALUES)
+def test_estimates(values: list[float], groups: int, other: list[float]) -> None:
+    seeds_of = np.arange(len(values)) % groups
+    rng = np.random.default_rng(0)
+    for call in (
+        lambda: stats.mean_interval(np.array(values), seeds_of, rng=rng, draws=50),
+        lambda: stats.paired_difference(np.array(values), np.array(other), seeds_of, rng=rng, draws=50),
+    ):
+        estimate = outcome(call)
+        if estimate is not None:
+            assert estimate.low <= estimate.mean + 1e-6 * abs(estimate.mean)
+            assert estimate.high >= estimate.mean - 1e-6 * abs(estimate.mean)
+            assert estimate.p_lower is None or 0 <= estimate.p_lower <= 1
+    parts = outcome(lambda: stats.variance_components(np.array(values), seeds_of))
+    assert parts is None or min(parts.values()) >= 0
+    assert outcome(lambda: stats.mean_interval(np.arange(4.0), np.arange(4), rng=rng, draws=0)) is None
+    both = outcome(lambda: stats.crossed_components(np.array(values).reshape(groups, -1)))
+    assert both is None or min(both.values()) >= 0
+
+
+@FEW
+@given(correct=st.lists(st.integers(-1, 9), max_size=4), n=st.lists(st.integers(0, 9), max_size=4))
+def test_intervals_of_accuracies(correct: list[int], n: list[int]) -> None:
+    estimate = outcome(lambda: stats.accuracy_interval(correct, n, rng=np.random.default_rng(0), draws=50))
+    if estimate is not None:
+        assert 0 <= estimate.low <= estimate.mean + 1e-9
+        assert estimate.mean - 1e-9 <= estimate.high <= 1
+
+
+@FEW
+@given(n=st.integers(-1, 10**6), share=st.floats(0, 1.1), a=VALUES, b=VALUES)
+@example(n=0, share=0, a=[], b=[1.0])
+def test_shares(n: int, share: float, a: list[float], b: list[float]) -> None:
+    correct = int(share * n)
+    interval = outcome(lambda: stats.wilson(correct, n))
+    assert (interval is None) == (n < 1 or correct > n)
+    if interval is not None:
+        assert 0 <= interval[0] <= correct / n + 1e-9
+        assert correct / n - 1e-9 <= interval[1] <= 1
+    share = outcome(lambda: stats.probability_of_improvement(a, b))
+    assert share is None or 0 <= share <= 1
+
+
+# Data, names, seeds
+
+
+@settings(FEW, max_examples=15)
+@given(
+    name=st.sampled_from(["digits", "breast_cancer", "cifar", None, 3]), seed=COUNTS,
+    sampling=st.sampled_from([*data.SAMPLINGS, "fair"]),
+)  # fmt: skip
+def test_data(name: Any, seed: Any, sampling: str) -> None:
+    loaded = outcome(lambda: data.load(name, seed=seed, sampling=sampling))
+    if loaded is not None:
+        assert loaded.x_train.dtype == torch.float32
+        assert finite(loaded.x_train, loaded.x_test)
+        assert inside(loaded.x_train, loaded.bounds)
+        drawn = study.draw_factuals(loaded, seed=int(seed), runs=2, per_run=3)
+        assert bool((drawn["label"] != drawn["target"]).all())
+
+
+@FEW
+@given(
+    seed=st.one_of(st.integers(-2, 2**70), st.floats(), st.sampled_from(["", "a", "7"])),
+    names=st.lists(st.sampled_from("ab")),
+)
+@example(seed=0, names=[])
+def test_streams(seed: Any, names: list[str]) -> None:
+    assume(not (isinstance(seed, float) and math.isinf(seed)))  # an OverflowError of Python's own
+    for make in (seeds.torch_generator, seeds.numpy_generator):
+        first = outcome(lambda make=make: make(seed, *names))
+        if first is not None:
+            second = make(seed, *names)
+            if make is seeds.torch_generator:
+                assert torch.equal(torch.rand(2, generator=first), torch.rand(2, generator=second))
+            else:
+                assert first.random() == second.random()
+
+
+NAMES = st.one_of(
+    st.sampled_from([*regimes.REGIMES, *readings.READINGS, *study.PROFILES, "image"]), st.text(max_size=9), st.none()
+)
+
+
+@FEW
+@given(name=NAMES)
+def test_names(name: Any) -> None:
+    for call in (
+        lambda: regimes.adversary(name),
+        lambda: readings.reading(name),
+        lambda: study.profile(name),
+        lambda: study.default_distance(name),
+        lambda: readings.reading("stated").settings(name),
+        lambda: checks.one_of("word", name, ("a", "b")),
+        lambda: provenance.code_digest([name]) if name is not None and "\0" not in name else None,
+    ):
+        outcome(call)
+
+
+# Texts and files
+
+PLAIN = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text("a0 .-é\n", max_size=5)),
+    lambda parts: st.one_of(
+        st.lists(parts, max_size=3), st.dictionaries(st.text("abc", max_size=3), parts, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@FEW
+@given(value=st.dictionaries(st.text("abc", min_size=1, max_size=3), PLAIN, max_size=4))
+def test_results_as_json(value: dict) -> None:
+    text = artifacts.to_json(value)
+    again = json.loads(text)
+    assert artifacts.to_json(again) == text  # written once more it is the same bytes
+    assert compare.value_differences(again, json.loads(text)) == []
+
+
+@FEW
+@given(value=st.sampled_from([b"x", {1, 2}, 1j, object(), np.array([1j]), torch.ones(2), np.float32(1), range(2)]))
+def test_what_json_has_no_form_for(value: Any) -> None:
+    outcome(lambda: artifacts.to_json({"a": value}))
+
+
+@FEW
+@given(a=st.text(max_size=40), b=st.text(max_size=40), atol=st.floats(0, 1))
+@example(a="1.0 x", b="1.5 x", atol=0.5)
+@example(a="1e999", b="2e999", atol=0.5)
+def test_texts_are_compared_alike_both_ways(a: str, b: str, atol: float) -> None:
+    assert compare.same_text(a, a)
+    assert compare.same_text(a, b, atol) == compare.same_text(b, a, atol)
+    assert notebook.scrub(notebook.scrub(a, {}), {}) == notebook.scrub(a, {})
+
+
+@FEW
+@given(source=st.text(max_size=60))
+@example(source="x = 1 # c\n\n'''d'''\n")
+@example(source="def f():\n    checks.refuse_type(1)\n")
+def test_any_text_has_an_essence(source: str) -> None:
+    assert isinstance(provenance.essence(source), str)
+
+
+@FEW
+@given(source=st.text(max_size=60))
+def test_any_text_is_a_template_or_none(source: str) -> None:
+    cells = notebook.code_cells(source)
+    assert all(isinstance(head, str) and isinstance(body, str) for head, body in cells)
+
+
+@FEW
+@given(
+    items=st.lists(st.text("abc", max_size=4), max_size=5),
+    n=st.integers(-3, 10**6),
+    low=st.floats(-1, 1),
+    wide=st.floats(0, 1),
+)
+def test_words(items: list[str], n: int, low: float, wide: float) -> None:
+    assert all(item in words.listed(items) for item in items)
+    assert words.number(n)
+    difference = {"mean": low + wide / 2, "low": low, "high": low + wide}
+    side = words.side(difference)
+    assert (side == "lower") == (low + wide < 0)
+    assert (side == "higher") == (low > 0)
+    for count in (1, 3):
+        assert words.against_standard(dict.fromkeys(regimes.REGIMES[1 : 1 + count], difference))
