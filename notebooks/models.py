@@ -153,9 +153,9 @@ Markdown(robustness.robustness_sentence(accuracies, loaded.title))
 #
 # A measurement of robustness can fail in a way that flatters the network: a weak attack makes a weak network look
 # strong. Some signs of that can be checked. Many small steps must do at least the harm of one large one; a larger
-# radius at least that of a smaller; an attack at least that of random noise of the same size. Differences of up to
-# one percentage point pass as noise. `FLAG` does not mean that the network is bad but that the number should not be
-# believed.
+# radius at least that of a smaller; an attack at least that of random noise of the same size; and every row needs a
+# gradient that an attack can follow. Differences of up to one percentage point pass as noise. `FLAG` does not mean that
+# the network is bad but that the number should not be believed.
 
 # %% tags=["tol-0.02"]
 checks = facts.over_networks(robustness.sanity, dataset, readings=readings, profile=sizes)

@@ -29,13 +29,19 @@ UNDER_ATTACK = {key: name for key, name in ATTACK_NAMES.items() if key != "clean
 
 
 def sanity(model: nn.Module, dataset: Dataset) -> Record:
-    """Return accuracies under random signs of size 0.2 and under FGSM of growing radius."""
+    """Return accuracies under random signs of size 0.2 and under FGSM of growing radius; the share of rows it moves.
+
+    A row that stays where it is has a gradient of exactly zero: no hidden unit responds, or the softmax is
+    saturated. No attack by gradients can start there, and its accuracy says nothing.
+    """
     x, y, (low, high) = dataset.x_test, dataset.y_test, dataset.bounds
     signs = torch.randint(2, x.shape, generator=torch_generator(0, "sanity")) * 2.0 - 1
     noisy = torch.clamp(x + EVALUATION.eps * signs, torch.as_tensor(low), torch.as_tensor(high))
-    ladder = [accuracy(model, attacks.fgsm(model, x, y, eps=eps, bounds=dataset.bounds), y) for eps in RADII]
+    attacked = {eps: attacks.fgsm(model, x, y, eps=eps, bounds=dataset.bounds) for eps in RADII}
+    ladder = [accuracy(model, adv, y) for adv in attacked.values()]
     return {
         "noise": accuracy(model, noisy, y),
+        "moved": float((attacked[EVALUATION.eps] != x).any(1).double().mean()),
         **{f"FGSM {eps:g}": value for eps, value in zip(RADII, ladder, strict=True)},
     }
 
@@ -43,7 +49,8 @@ def sanity(model: nn.Module, dataset: Dataset) -> Record:
 def sanity_table(accuracies: Record, checks: Record) -> pd.DataFrame:
     """Tabulate what a sound evaluation must show, one row per reading and regime; "FLAG" where it does not.
 
-    many steps <= one step, for both PGDs; a larger radius never easier; random noise no worse than the attack.
+    many steps <= one step, for both PGDs; a larger radius never easier; random noise no worse than the attack; a
+    gradient to follow at every row.
     Differences of up to one percentage point count as noise.
     """
     rows = {}
@@ -56,6 +63,7 @@ def sanity_table(accuracies: Record, checks: Record) -> pd.DataFrame:
                 "projected PGD ≤ FGSM": mean["pgd_projected"] <= mean["fgsm"] + 0.01,
                 "falls with the radius": all(b <= a + 0.01 for a, b in pairwise(ladder)),
                 "FGSM ≤ random noise": mean["fgsm"] <= check["noise"] + 0.01,
+                "rows have a gradient": check["moved"] >= 0.99,
             }
             rows[(name, REGIME_NAMES[regime])] = {key: "ok" if passed else "FLAG" for key, passed in tests.items()}
     return pd.DataFrame(rows).T.rename_axis(["reading", "regime"])

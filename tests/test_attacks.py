@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from itertools import pairwise
+
 import pytest
 import torch
 from helpers import linear
 
-from robexpl import attacks, metrics
+from robexpl import attacks, data, metrics, robustness, training
 from robexpl.regimes import EVALUATION
 
 BOX = (0.0, 1.0)
@@ -203,3 +206,167 @@ def test_bad_data_are_refused(network, points, labels, spoil, message):
 
 def test_the_evaluation_attack_is_the_one_of_the_thesis():
     assert {"eps": EVALUATION.eps, "step_size": EVALUATION.step_size, "steps": EVALUATION.steps} == PGD
+
+
+# Attacks that cannot lie
+
+
+def masked(inner: torch.nn.Module, levels: int = 8) -> torch.nn.Module:
+    """A network with its inputs rounded on the way, as far as answers go, and gradients that have nothing to do with it."""
+    noise = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
+
+    class Masked(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits = inner((x * levels).round() / levels)
+            return logits.detach() + (x - x.detach()) @ noise
+
+    return Masked()
+
+
+def plane(seed: int, d: int, distance: float) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+    """A linear network and a point whose class changes at that distance in the maximum norm, and not before."""
+    w = torch.randn(d, generator=torch.Generator().manual_seed(seed))
+    x = torch.full((1, d), 0.5)
+    w = w / w.abs().sum()  # logits of moderate size: see `test_a_saturated_network_is_flagged`
+    # f_1 - f_0 = 2 (w x + b) = -2 distance |w|_1 at x: the worst point of a ball of radius r gains 2 r |w|_1
+    b = -(w @ x[0]) - distance * w.abs().sum()
+    return linear(torch.stack([-w, w]), torch.stack([-b, b])), x, torch.tensor([0])
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(("d", "distance"), [(2, 0.05), (30, 0.1), (784, 0.2)])
+def test_an_example_planted_just_inside_the_ball_is_found_and_none_just_outside(seed, d, distance):
+    model, x, y = plane(seed, d, distance)
+    for radius, accuracy in ((1.02 * distance, 0.0), (0.98 * distance, 1.0)):
+        near = attacks.fgsm(model, x, y, eps=radius, bounds=BOX)
+        settings = {"eps": radius, "step_size": radius / 10, "steps": 40, "bounds": BOX}
+        far = attacks.pgd(model, x, y, **settings, generator=torch.Generator().manual_seed(seed))
+        for adv in (near, far):
+            assert metrics.accuracy(model, adv, y) == accuracy
+            assert float((adv - x).abs().max()) == pytest.approx(radius, rel=1e-4)  # the radius is used, not exceeded
+
+
+def test_an_example_behind_a_bend_is_found_by_steps_and_missed_by_one():
+    # the class changes past x_2 = 0.7, towards which the gradient points only once x_1 is past 0.55
+    class Bend(torch.nn.Module):
+        def forward(self, x):
+            gate = (20 * (x[:, :1] - 0.55)).relu().clamp(max=1)
+            score = 0.1 * x[:, :1] + gate * (5 * (x[:, 1:] - 0.5)) - 0.56
+            return torch.cat([-score, score], 1)
+
+    x, y = torch.tensor([[0.5, 0.5]]), torch.tensor([0])
+    model = Bend()
+    one = attacks.fgsm(model, x, y, eps=0.2, bounds=BOX)
+    many = attacks.pgd(model, x, y, eps=0.2, step_size=0.02, steps=30, bounds=BOX, start=x)
+    assert metrics.accuracy(model, one, y) == 1
+    assert metrics.accuracy(model, many, y) == 0
+
+
+@pytest.mark.parametrize("module", ["network", "opaque"])
+@pytest.mark.parametrize("eps", [0.02, 0.1, 0.3])
+def test_more_steps_never_make_it_weaker(module, eps, points, generator, request):
+    model = request.getfixturevalue(module)
+    with torch.no_grad():
+        labels = model(points).argmax(1)
+    start, kept = attacks.start_points(points, 0.01, generator), []
+    for steps in (0, 1, 2, 5, 10, 20, 40, 80):
+        adv = attacks.pgd(model, points, labels, eps=eps, step_size=eps / 5, steps=steps, bounds=BOX, start=start)
+        kept.append(metrics.accuracy(model, adv, labels))
+    assert kept[0] >= 0.9
+    assert all(later <= earlier + 1 / len(points) for earlier, later in pairwise(kept))  # one row is noise
+    assert kept[-1] <= metrics.accuracy(model, attacks.fgsm(model, points, labels, eps=eps, bounds=BOX), labels) + 0.01
+
+
+@pytest.mark.parametrize("early_stop", attacks.EARLY_STOPS)
+def test_what_is_returned_is_the_perturbation_that_was_made(early_stop, network, points, labels):
+    given = points.clone()
+    adv, steps = attacks.pgd_with_steps(
+        network, points, labels, **PGD, bounds=BOX, early_stop=early_stop, generator=torch.Generator().manual_seed(0)
+    )
+    moved = (adv - given).abs().amax(1)
+    assert torch.equal(points, given)
+    assert bool((moved <= PGD["eps"] + (PGD["step_size"] if early_stop else 0) + 1e-6).all())
+    assert bool((moved <= PGD["step_size"] * (steps + 5) + 1e-6).all())  # 5: the noise of the start
+    assert bool((moved > 0).all())
+
+
+def sanity_of(model, dataset):
+    """Return the report's own sanity row for a network on a dataset."""
+    x, y, box = dataset.x_test, dataset.y_test, dataset.bounds
+    pgd = {**PGD, "bounds": box, "start": attacks.start_points(x, 0.01, torch.Generator().manual_seed(0))}
+    points = {
+        "fgsm": attacks.fgsm(model, x, y, eps=0.2, bounds=box),
+        "pgd_early_stop": attacks.pgd(model, x, y, **pgd, early_stop="example"),
+        "pgd_projected": attacks.pgd(model, x, y, **pgd),
+    }
+    records = {name: {"mean": metrics.accuracy(model, adv, y)} for name, adv in points.items()}
+    checks = {"published": {"weak": robustness.sanity(model, dataset)}}
+    return robustness.sanity_table({"published": {"weak": records}}, checks).iloc[0], records, checks
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+@pytest.fixture(scope="module")
+def trained(digits):
+    return training.fit(digits, "standard", seed=0, epochs=8)
+
+
+def test_an_honest_network_passes_the_sanity_rows(digits, trained):
+    row, *_ = sanity_of(trained, digits)
+    assert set(row.drop("early-stop PGD ≤ FGSM")) == {"ok"}
+
+
+def test_a_network_with_masked_gradients_is_flagged(digits, trained):
+    hidden = masked(trained)
+    assert metrics.accuracy(hidden, digits.x_test, digits.y_test) > 0.9
+    transferred = attacks.fgsm(trained, digits.x_test, digits.y_test, eps=0.2, bounds=BOX)
+    honest = metrics.accuracy(trained, transferred, digits.y_test)
+    row, records, _ = sanity_of(hidden, digits)
+    assert records["fgsm"]["mean"] > honest + 0.3  # it looks robust
+    assert row["FGSM ≤ random noise"] == "FLAG"
+    # and what was found on another network transfers: it is not robust
+    assert metrics.accuracy(hidden, transferred, digits.y_test) < honest + 0.1
+
+
+def test_a_saturated_network_is_flagged(digits, trained):
+    # the same answers, a hundred times as sure: the softmax is 0 or 1 exactly and its gradient is gone
+    sure = copy.deepcopy(trained)
+    with torch.no_grad():
+        sure[2].weight.mul_(100)
+        sure[2].bias.mul_(100)
+    assert metrics.accuracy(sure, digits.x_test, digits.y_test) == metrics.accuracy(
+        trained, digits.x_test, digits.y_test
+    )
+    row, records, _ = sanity_of(sure, digits)
+    honest = attacks.fgsm(trained, digits.x_test, digits.y_test, eps=0.2, bounds=BOX)
+    assert records["pgd_projected"]["mean"] > metrics.accuracy(sure, honest, digits.y_test) + 0.2
+    assert row["rows have a gradient"] == "FLAG"
+
+
+MEANS = {"pgd_early_stop": 0.2, "pgd_projected": 0.2, "fgsm": 0.3}
+LADDER = {"noise": 0.9, "moved": 1.0, "FGSM 0.05": 0.8, "FGSM 0.1": 0.6, "FGSM 0.2": 0.3, "FGSM 0.3": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "flagged"),
+    [
+        ({}, []),
+        ({"pgd_projected": 0.305}, []),  # half a percentage point is noise
+        ({"pgd_projected": 0.35}, ["projected PGD ≤ FGSM"]),
+        ({"pgd_early_stop": 0.35}, ["early-stop PGD ≤ FGSM"]),
+        ({"FGSM 0.3": 0.35}, ["falls with the radius"]),
+        ({"FGSM 0.1": 0.82}, ["falls with the radius"]),
+        ({"noise": 0.25}, ["FGSM ≤ random noise"]),
+        ({"moved": 0.9}, ["rows have a gradient"]),
+        ({"noise": 0.25, "FGSM 0.3": 0.35, "pgd_projected": 0.4}, 3),
+    ],
+)
+def test_each_sign_of_a_broken_attack_is_flagged(changes, flagged):
+    means = {name: {"mean": changes.get(name, value)} for name, value in MEANS.items()}
+    checks = {name: changes.get(name, value) for name, value in LADDER.items()}
+    row = robustness.sanity_table({"stated": {"strong": means}}, {"stated": {"strong": checks}}).iloc[0]
+    found = row.index[row == "FLAG"].tolist()
+    assert found == flagged or len(found) == flagged
