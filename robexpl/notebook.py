@@ -68,15 +68,21 @@ def contents_digest(notebook: dict[str, Any]) -> str:
     return artifacts.sha256(json.dumps(shown, sort_keys=True).encode())[:24]
 
 
+def _as_written(notebook: dict[str, Any]) -> bytes:
+    """Return the bytes that nbformat gives a notebook, without importing it."""
+    return (json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+
+
 def staleness(out: Path, template: Path, params: dict[str, Any], *, files: bool = True) -> str:
     """Return why a stored notebook is not current: `text` where only its prose is old, nothing where it is current.
 
     `files=False` leaves the files it wrote unchecked, as for the small copies that the tests compare with.
     """
     try:
-        notebook = json.loads(out.read_bytes())
+        data = out.read_bytes()
+        notebook = json.loads(data)
         made = notebook["metadata"]["robexpl"]
-        if made["contents"] != contents_digest(notebook):
+        if made["contents"] != contents_digest(notebook) or data != _as_written(notebook):
             return "it was edited by hand"
         if made["key"] != make_key(template, params):
             return "its code or parameters changed"

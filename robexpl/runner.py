@@ -28,6 +28,9 @@ from robexpl.commands import Parser
 THREADS = ("OMP", "MKL", "OPENBLAS", "NUMBA", "NUMEXPR", "VECLIB_MAXIMUM")
 
 
+ROOM = 8 * 2**20  # bytes that a kernel needs for its temporary files
+
+
 class Failure(Exception):
     """A run that ends with a message for the user and an exit code."""
 
@@ -65,6 +68,12 @@ def _execute(template: Path, out: Path, params: dict[str, Any]) -> None:
     scratch = Path(tempfile.gettempdir()) / f"robexpl-{os.getuid()}-{mark}"  # this notebook's own, as its lock is
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(mode=0o700)
+    if (free := shutil.disk_usage(scratch).free) < ROOM:
+        scratch.rmdir()
+        folder = tempfile.gettempdir()
+        raise OSError(
+            f"no space left on device for temporary files: {free // 1024} kB in {folder}; set TMPDIR to another"
+        )
     try:
         executed = _in_kernel(template, params, scratch, log)
         files = {}

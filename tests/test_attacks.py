@@ -212,7 +212,7 @@ def test_the_evaluation_attack_is_the_one_of_the_thesis():
 
 
 def masked(inner: torch.nn.Module, levels: int = 8) -> torch.nn.Module:
-    """A network with its inputs rounded on the way, as far as answers go, and gradients that have nothing to do with it."""
+    """A network whose answers follow from rounded inputs and whose gradients have nothing to do with them."""
     noise = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
 
     class Masked(torch.nn.Module):

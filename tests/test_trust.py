@@ -1,0 +1,377 @@
+"""What takes minutes: the report killed, crowded, started twice, on a full disk, read-only and damaged.
+
+`make test-all` runs it. What was tried goes to the file that ROBEXPL_TRUST names, and from there to the README.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from robexpl import artifacts, cache, notebook
+from robexpl.artifacts import ROOT
+
+pytestmark = pytest.mark.slow
+
+NOTEBOOKS = ("models-breast_cancer", "rq1-breast_cancer", "rq2-breast_cancer")
+KILLS = 22
+STAGES = 41  # entries of the cache that these notebooks rest on: about 40
+SMALL = """\
+# %% tags=["parameters"]
+dataset = "breast_cancer"
+name = "small"
+
+# %%
+from matplotlib.figure import Figure
+
+from robexpl import artifacts
+from robexpl.networks import Subject, train
+
+weights = [train(Subject(dataset, "weak", seed, False, "published", 30)) for seed in range(3)]
+output = artifacts.Output(f"small-{name}", "demo")
+_ = output.json(loss=[float(w["history"][-1, 0]) for w in weights])
+
+# %%
+figure = Figure(figsize=(2, 2))
+_ = figure.add_subplot().plot(weights[0]["history"][:, 0])
+_ = output.figure(figure, "loss")
+"""
+
+
+class Place:
+    """A folder with a difficult name, in which make and the runner work."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="r\u00f6 \u4e2d "))  # short: sockets have short names
+        self.root, self.build = root, self.folder / "b"
+        (self.folder / "t").mkdir()
+        dropped = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ROBEXPL_PROGRESS", "ROBEXPL_GENERATED"}
+        self.environment = {key: value for key, value in os.environ.items() if key not in dropped}
+        self.environment |= {
+            "ROBEXPL_BUILD": str(self.build),
+            "TMPDIR": str(self.folder / "t"),
+            "HOME": str(self.folder),
+        }
+
+    def start(self, *command: str, **options: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command, cwd=self.root, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True, **options,
+        )  # fmt: skip
+
+    def make(self, *words: str) -> subprocess.Popen[str]:
+        targets = [f"demo/{name}" for name in NOTEBOOKS]
+        return self.start("make", "-o", f"{sys.prefix}/.ready", f"VENV={sys.prefix}", *words, *targets)
+
+    def run(self, template: Path, name: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
+        out = self.build / "out" / f"{name}.ipynb"
+        module = ("-m", "robexpl.runner", str(template), str(out), "-p", f"name={name}", *arguments)
+        return self.start(sys.executable, *module, **options)
+
+    def template(self) -> Path:
+        path = self.folder / "small.py"
+        path.write_text(SMALL)
+        return path
+
+    def results(self) -> dict[str, bytes]:
+        folders = [self.build / "demo", self.build / "out"]
+        return {
+            str(path.relative_to(self.build)): path.read_bytes()
+            for folder in folders
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+
+    def entries(self) -> list[Path]:
+        return [path for path in (self.build / "cache").glob("*/*") if not path.name.startswith(".")]
+
+    def left_over(self) -> list[str]:
+        files = [*self.build.rglob("*.tmp"), *(self.folder / "t").iterdir()]
+        return sorted(str(path) for path in files)
+
+    def processes(self) -> list[int]:
+        """Return the processes that work in this place: their environment names it."""
+        mark, found = f"ROBEXPL_BUILD={self.build}".encode(), []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if mark in path.read_bytes().split(b"\0"):
+                    found.append(int(path.parent.name))
+            except OSError:
+                pass
+        return found
+
+    def settle(self, seconds: float = 20) -> None:
+        """Wait until nothing works here any more."""
+        deadline = time.monotonic() + seconds
+        while (left := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not left, "a kernel outlived its runner"
+
+
+def ends(process: subprocess.Popen[str], seconds: float = 600) -> tuple[int, str]:
+    text = process.communicate(timeout=seconds)[0]
+    assert "Traceback" not in text, text
+    return process.returncode, text
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    place = Place()
+    yield place
+    for pid in place.processes():
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(place.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def tried() -> Iterator[dict[str, dict]]:
+    """Collect what was tried; write it where ROBEXPL_TRUST says so."""
+    record: dict[str, dict] = {}
+    yield record
+    if path := os.environ.get("ROBEXPL_TRUST"):
+        artifacts.write_atomic(ROOT / path, artifacts.to_json({"tried": record}))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted() -> Iterator[dict[str, bytes]]:
+    """The results of a run that nothing disturbed."""
+    place = Place()
+    code, text = ends(place.make("-j1"))
+    assert code == 0, text
+    assert place.left_over() == []
+    yield place.results()
+    shutil.rmtree(place.folder)
+
+
+def repeated(place: Place) -> list[str]:
+    """Return the stages that were computed once more after they had been stored.
+
+    Whoever computes takes the stage's lock, and taking it touches the file; whoever finds the entry does not.
+    """
+    locks = {path: place.build / "locks" / f"{path.parent.name}-{path.name}.lock" for path in place.entries()}
+    return [str(path) for path, lock in locks.items() if lock.stat().st_mtime_ns > path.stat().st_mtime_ns]
+
+
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(place: Place, uninterrupted: dict, tried: dict) -> None:
+    draw, kills, log = random.Random(0), 0, place.build / "log"
+    steps = STAGES + 3 * len(NOTEBOOKS)
+
+    def done() -> int:
+        """Count what has been finished: entries of the cache and notebooks."""
+        return len(place.entries()) + 3 * len(list((place.build / "demo" / "notebooks").glob("*.ipynb")))
+
+    while True:
+        process = place.make("-j1")
+        goal = kills * steps / KILLS  # the moments lie evenly over the work, a little chance aside
+        deadline = time.monotonic() + 120
+        while process.poll() is None and done() < goal and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(draw.uniform(0, 0.6))
+        if process.poll() is not None or kills >= 3 * KILLS:
+            break
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        place.settle()
+        assert repeated(place) == []
+        for path in place.entries():  # whole, or not there
+            assert cache._read(path) is not None
+    code, text = ends(process)
+    assert code == 0, text
+    assert log.is_dir()
+    assert kills >= 20
+    assert place.results() == uninterrupted
+    assert repeated(place) == []
+    assert place.left_over() == []
+    place.settle()
+    tried["kill"] = {"what": "the report killed (SIGKILL, whole process group) and started again", "times": kills}
+
+
+def test_two_jobs_in_another_folder_give_the_same_bytes(uninterrupted: dict, tried: dict) -> None:
+    copy = Place()
+    try:
+        copy.root = copy.folder / "a f\u00f6lder"
+        names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+        for name in filter(None, names.decode().split("\0")):
+            if (ROOT / name).is_file() and Path(name).suffix != ".ipynb":
+                (copy.root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, copy.root / name)
+        code, text = ends(copy.make("-j2"))
+        assert code == 0, text
+        assert copy.results() == uninterrupted
+        assert copy.left_over() == []
+        code, text = ends(copy.make("-j2"))
+        assert (code, text) == (0, ""), "everything is current"
+    finally:
+        shutil.rmtree(copy.folder)
+    tried["folder"] = {"what": "another folder with spaces and letters beyond ASCII, -j2 in place of -j1", "times": 1}
+
+
+def test_two_makes_at_once_compute_everything_once(place: Place, uninterrupted: dict, tried: dict) -> None:
+    texts = [ends(process) for process in [place.make("-j1"), place.make("-j1")]]
+    assert [code for code, _ in texts] == [0, 0], texts
+    lines = "".join(text for _, text in texts).splitlines()
+    assert sorted(line.split()[1] for line in lines if line.startswith("run ")) == sorted(NOTEBOOKS)
+    assert place.results() == uninterrupted
+    assert place.left_over() == []
+    tried["twice"] = {"what": "the report started twice at the same moment", "times": 1}
+
+
+def test_two_notebooks_that_need_the_same_networks_train_them_once(place: Place, tried: dict) -> None:
+    template = place.template()
+    processes = [place.run(template, name) for name in ("one", "two")]
+    texts = [ends(process) for process in processes]
+    assert [code for code, _ in texts] == [0, 0], texts
+    logs = [(place.build / "log" / f"{name}.log").read_text() for name in ("one", "two")]
+    for seed in range(3):
+        assert sum(f"breast_cancer weak {seed}: 100%" in log for log in logs) == 1
+    assert len(place.entries()) == 3
+    results = place.results()
+    assert results["demo/generated/small-one.json"] == results["demo/generated/small-two.json"]
+    tried["network"] = {"what": "two notebooks that need the same networks at the same moment", "times": 3}
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("only root may mount a small disk")
+    folder = Path(tempfile.mkdtemp(prefix="disk-"))
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        folder.rmdir()
+        pytest.skip("a small disk cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+    folder.rmdir()
+
+
+def resize(disk: Path, size: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
+
+
+@pytest.mark.parametrize("full", ["ROBEXPL_BUILD", "TMPDIR"])
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
+    full: str, place: Place, small_disk: Path, tried: dict
+) -> None:
+    template, out = place.template(), small_disk / "o"
+    if full == "ROBEXPL_BUILD":
+        place.build = small_disk / "b"
+    place.environment[full] = str(small_disk / "b" if full == "ROBEXPL_BUILD" else out)
+    out.mkdir()
+    sizes = ("16k", "24k", "32k", "40k", "56k", "72k") if full == "ROBEXPL_BUILD" else ("8k", "32k")
+    failed = 0
+    for size in sizes:
+        resize(small_disk, size)
+        code, text = ends(place.run(template, "one"))
+        if code == 0:
+            break
+        failed += 1
+        assert code == 1
+        lines = [line for line in text.splitlines() if not line.startswith(("run ", "       ", "warning: "))]
+        assert len(lines) == 1, text
+        assert re.match(r"FAILED one.*(No space left on device|disk|died)", lines[0]), text
+        assert list(place.build.rglob("*.tmp")) == []
+        assert all(cache._read(path) is not None for path in place.entries())
+        assert not (place.build / "out" / "one.ipynb").exists()
+        place.settle()
+    assert failed >= 2
+    resize(small_disk, "20m")
+    code, text = ends(place.run(template, "one"))
+    assert code == 0, text
+    assert list(place.build.rglob("*.tmp")) == []
+    known = tried.setdefault("disk", {"what": "a full disk, for results and for temporary files", "times": 0})
+    known["times"] += failed
+
+
+def test_read_only_folders_are_one_line(place: Place, tried: dict) -> None:
+    nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    place.folder.chmod(0o755)
+    (place.folder / "t").chmod(0o777)
+    template = place.template()
+    try:
+        probe = place.start(sys.executable, "-c", "import robexpl.runner", **nobody)
+        if probe.wait(60):
+            pytest.skip("nobody may run this Python")
+    except PermissionError:
+        pytest.skip("nobody may run this Python")
+    place.build.mkdir(mode=0o755)
+    for name in ("log", "locks", "out"):
+        for made in ("log", "locks", "out"):
+            (place.build / made).mkdir(exist_ok=True)
+            (place.build / made).chmod(0o555 if made == name else 0o777)
+        code, text = ends(place.run(template, "one", **nobody))
+        assert code == 1
+        lines = [line for line in text.splitlines() if not line.startswith(("run ", "       "))]
+        assert len(lines) == 1, text
+        assert re.match(r"FAILED one.*Permission denied", lines[0]), text
+    tried["read-only"] = {"what": "read-only folders", "times": 3}
+
+
+def test_every_random_corruption_of_results_is_caught(
+    place: Place, tried: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template, params = place.template(), {"name": "one"}
+    code, text = ends(place.run(template, "one"))
+    assert code == 0, text
+    monkeypatch.setenv("ROBEXPL_BUILD", str(place.build))
+    out = place.build / "out" / "one.ipynb"
+    assert notebook.staleness(out, template, params) == ""
+    results = [out, *(place.build / "demo" / "generated").iterdir()]
+    draw, caught = random.Random(0), 0
+    for path in results + place.entries():
+        data = path.read_bytes()
+        for trial in range(60):
+            broken = bytearray(data)
+            where = draw.randrange(len(data))
+            if trial % 4 == 0:
+                del broken[where:]
+            elif trial % 4 == 1:
+                broken.insert(where, draw.randrange(256))
+            elif trial % 4 == 2:
+                broken[where] ^= 1 << draw.randrange(8)
+            else:
+                del broken[where : where + draw.randint(1, 64)]
+            if bytes(broken) == data:
+                continue
+            path.write_bytes(broken)
+            if path in results:
+                assert notebook.staleness(out, template, params), f"{path.name}, trial {trial}"
+            else:
+                assert cache._read(path) is None, f"{path.name}, trial {trial}"
+            caught += 1
+            path.write_bytes(data)
+    assert notebook.staleness(out, template, params) == ""
+    assert caught >= 200
+    for path in (out, results[1]):  # and what is caught is mended
+        data = path.read_bytes()
+        path.write_bytes(data[:-20])
+        code, text = ends(place.run(template, "one"))
+        assert code == 0, text
+        assert path.read_bytes() == data
+    tried["corruption"] = {
+        "what": "a notebook, a result, a figure or a cached array damaged at random",
+        "times": caught,
+    }
+
+
+def test_what_the_fast_tests_try_is_counted(tried: dict) -> None:
+    import test_mistakes as mistakes
+
+    tables = (mistakes.COMMANDS, mistakes.MAKE, mistakes.FOLDERS, mistakes.PARAMETERS, mistakes.MODELS)
+    what = "mistakes at the command line, in parameters, data folders and own models"
+    tried["mistakes"] = {"what": what, "times": sum(map(len, tables))}
+    assert json.loads(artifacts.to_json(tried))
