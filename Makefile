@@ -41,7 +41,8 @@ test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 
 	$(BIN)/python -m pytest
 
 test-all: $(READY)  ## these, and what takes long: killed, crowded, full and damaged; 15 minutes more
-	$(BIN)/python -m pytest -m "slow or not slow"
+	ROBEXPL_TRUST=paper/trust.json $(BIN)/python -m pytest -m "slow or not slow"
+	@$(BIN)/python -m robexpl.readme
 
 report: full-notebooks  ## every full notebook that is not current, then paper/paper.pdf; SEEDS=n, -j2
 	@echo "report $(words $(NOTEBOOKS.full)) notebooks are current" >&2

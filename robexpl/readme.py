@@ -26,7 +26,7 @@ def read(name: str, folder: Path | None = None) -> Record:
 
 def filled(text: str) -> str:
     """Return a text with its sections `<!-- begin: name -->` ... `<!-- end: name -->` made anew from the results."""
-    makers = {"answer": answer, "table": table}
+    makers = {"answer": answer, "table": table, "trust": trust}
 
     def section(found: re.Match[str]) -> str:
         if found[2] not in makers:
@@ -92,6 +92,16 @@ def table() -> str:
                 )
             lines.append(f"| {results['titles'][role]} | {REGIME_NAMES[regime]} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def trust() -> str:
+    """Tabulate what the long tests tried, from the file that `make test-all` writes."""
+    path = ROOT / "paper" / "trust.json"
+    if not path.is_file():
+        return "`make test-all` has not been run yet.\n"
+    rows = json.loads(path.read_text(encoding="utf-8"))["tried"]
+    lines = [f"| {row['what']} | {row['times']} | {row['outcome']} |" for row in rows]
+    return "\n".join(["| what was tried | times | what happened, every time |", "|---|---:|---|", *lines]) + "\n"
 
 
 def main() -> int:

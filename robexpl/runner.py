@@ -118,6 +118,7 @@ def _in_kernel(template: Path, params: dict[str, Any], scratch: Path, log: Path)
         "PYTHONHASHSEED": "0",
         "ROBEXPL_PROGRESS": str(log),
         "ROBEXPL_STAGE": str(scratch / "stage"),
+        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "torch"),  # torch makes this folder unasked
         **{f"{library}_NUM_THREADS": "1" for library in THREADS},
     }
     os.environ.pop("MPLBACKEND", None)

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import distributions, packages_distributions, version
 from pathlib import Path
 from types import ModuleType
 
@@ -115,3 +115,15 @@ assert random.getstate() == state
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_is_installed_fits_together() -> None:
+    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_no_package_that_reports_home_is_installed() -> None:
+    # what is known to count its users or to look for newer versions of itself unless told otherwise
+    known = {"sentry-sdk", "posthog", "segment-analytics-python", "mixpanel", "scarf", "wandb", "codecarbon", "clearml"}
+    installed = {normal(dist.metadata["Name"]) for dist in distributions()}
+    assert installed & known == set()

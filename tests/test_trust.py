@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -27,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 NOTEBOOKS = ("models-breast_cancer", "rq1-breast_cancer", "rq2-breast_cancer")
 KILLS = 22
-STAGES = 41  # entries of the cache that these notebooks rest on: about 40
+STAGES = 46  # entries of the cache that these notebooks rest on
 SMALL = """\
 # %% tags=["parameters"]
 dataset = "breast_cancer"
@@ -135,13 +134,27 @@ def place() -> Iterator[Place]:
     shutil.rmtree(place.folder, ignore_errors=True)
 
 
+TABLE = {  # what was tried: what happened
+    "kill": ("the report killed (SIGKILL, whole process group) at moments spread over its run, and started again",
+             "went on where it was, no finished stage repeated, the bytes of an undisturbed run, nothing left behind"),
+    "folder": ("another folder, with spaces and letters beyond ASCII, `-j2` in place of `-j1`", "the same bytes"),
+    "twice": ("the report started twice at the same moment", "each notebook executed once, the same bytes"),
+    "network": ("networks needed by two notebooks at the same moment", "trained once"),
+    "disk": ("a full disk, for results or for temporary files", "one line, nothing half written"),
+    "read-only": ("a read-only folder", "one line"),
+    "corruption": ("a notebook, result, figure or cached array damaged at random", "noticed by name and made again"),
+    "mistakes": ("mistakes at the command line, in parameters, data folders and own models", "one line"),
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def tried() -> Iterator[dict[str, dict]]:
-    """Collect what was tried; write it where ROBEXPL_TRUST says so."""
-    record: dict[str, dict] = {}
-    yield record
-    if path := os.environ.get("ROBEXPL_TRUST"):
-        artifacts.write_atomic(ROOT / path, artifacts.to_json({"tried": record}))
+def tried() -> Iterator[dict[str, int]]:
+    """Count what was tried; once all of it was, write the table where ROBEXPL_TRUST says so."""
+    times = dict.fromkeys(TABLE, 0)
+    yield times
+    if (path := os.environ.get("ROBEXPL_TRUST")) and all(times.values()):
+        rows = [{"what": what, "times": times[key], "outcome": how} for key, (what, how) in TABLE.items()]
+        artifacts.write_atomic(ROOT / path, artifacts.to_json({"tried": rows}))
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +177,7 @@ def repeated(place: Place) -> list[str]:
     return [str(path) for path, lock in locks.items() if lock.stat().st_mtime_ns > path.stat().st_mtime_ns]
 
 
-def test_killed_anywhere_it_goes_on_to_the_same_bytes(place: Place, uninterrupted: dict, tried: dict) -> None:
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(place: Place, uninterrupted: dict, tried: dict[str, int]) -> None:
     draw, kills, log = random.Random(0), 0, place.build / "log"
     steps = STAGES + 3 * len(NOTEBOOKS)
 
@@ -196,10 +209,10 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(place: Place, uninterrupte
     assert repeated(place) == []
     assert place.left_over() == []
     place.settle()
-    tried["kill"] = {"what": "the report killed (SIGKILL, whole process group) and started again", "times": kills}
+    tried["kill"] = kills
 
 
-def test_two_jobs_in_another_folder_give_the_same_bytes(uninterrupted: dict, tried: dict) -> None:
+def test_two_jobs_in_another_folder_give_the_same_bytes(uninterrupted: dict, tried: dict[str, int]) -> None:
     copy = Place()
     try:
         copy.root = copy.folder / "a f\u00f6lder"
@@ -216,20 +229,20 @@ def test_two_jobs_in_another_folder_give_the_same_bytes(uninterrupted: dict, tri
         assert (code, text) == (0, ""), "everything is current"
     finally:
         shutil.rmtree(copy.folder)
-    tried["folder"] = {"what": "another folder with spaces and letters beyond ASCII, -j2 in place of -j1", "times": 1}
+    tried["folder"] = 1
 
 
-def test_two_makes_at_once_compute_everything_once(place: Place, uninterrupted: dict, tried: dict) -> None:
+def test_two_makes_at_once_compute_everything_once(place: Place, uninterrupted: dict, tried: dict[str, int]) -> None:
     texts = [ends(process) for process in [place.make("-j1"), place.make("-j1")]]
     assert [code for code, _ in texts] == [0, 0], texts
     lines = "".join(text for _, text in texts).splitlines()
     assert sorted(line.split()[1] for line in lines if line.startswith("run ")) == sorted(NOTEBOOKS)
     assert place.results() == uninterrupted
     assert place.left_over() == []
-    tried["twice"] = {"what": "the report started twice at the same moment", "times": 1}
+    tried["twice"] = 1
 
 
-def test_two_notebooks_that_need_the_same_networks_train_them_once(place: Place, tried: dict) -> None:
+def test_two_notebooks_that_need_the_same_networks_train_them_once(place: Place, tried: dict[str, int]) -> None:
     template = place.template()
     processes = [place.run(template, name) for name in ("one", "two")]
     texts = [ends(process) for process in processes]
@@ -240,7 +253,7 @@ def test_two_notebooks_that_need_the_same_networks_train_them_once(place: Place,
     assert len(place.entries()) == 3
     results = place.results()
     assert results["demo/generated/small-one.json"] == results["demo/generated/small-two.json"]
-    tried["network"] = {"what": "two notebooks that need the same networks at the same moment", "times": 3}
+    tried["network"] = 3
 
 
 @pytest.fixture
@@ -272,7 +285,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
         place.build = small_disk / "b"
     place.environment[full] = str(small_disk / "b" if full == "ROBEXPL_BUILD" else out)
     out.mkdir()
-    sizes = ("16k", "24k", "32k", "40k", "56k", "72k") if full == "ROBEXPL_BUILD" else ("8k", "32k")
+    sizes = ("8k", "24k", "40k", "72k") if full == "ROBEXPL_BUILD" else ("8k", "4m")
     failed = 0
     for size in sizes:
         resize(small_disk, size)
@@ -283,7 +296,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
         assert code == 1
         lines = [line for line in text.splitlines() if not line.startswith(("run ", "       ", "warning: "))]
         assert len(lines) == 1, text
-        assert re.match(r"FAILED one.*(No space left on device|disk|died)", lines[0]), text
+        assert re.match(r"FAILED one.*[Nn]o space left on device", lines[0]), text
         assert list(place.build.rglob("*.tmp")) == []
         assert all(cache._read(path) is not None for path in place.entries())
         assert not (place.build / "out" / "one.ipynb").exists()
@@ -293,11 +306,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
     code, text = ends(place.run(template, "one"))
     assert code == 0, text
     assert list(place.build.rglob("*.tmp")) == []
-    known = tried.setdefault("disk", {"what": "a full disk, for results and for temporary files", "times": 0})
-    known["times"] += failed
+    tried["disk"] += failed
 
 
-def test_read_only_folders_are_one_line(place: Place, tried: dict) -> None:
+def test_read_only_folders_are_one_line(place: Place, tried: dict[str, int]) -> None:
     nobody = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
     place.folder.chmod(0o755)
     (place.folder / "t").chmod(0o777)
@@ -318,11 +330,11 @@ def test_read_only_folders_are_one_line(place: Place, tried: dict) -> None:
         lines = [line for line in text.splitlines() if not line.startswith(("run ", "       "))]
         assert len(lines) == 1, text
         assert re.match(r"FAILED one.*Permission denied", lines[0]), text
-    tried["read-only"] = {"what": "read-only folders", "times": 3}
+    tried["read-only"] = 3
 
 
 def test_every_random_corruption_of_results_is_caught(
-    place: Place, tried: dict, monkeypatch: pytest.MonkeyPatch
+    place: Place, tried: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     template, params = place.template(), {"name": "one"}
     code, text = ends(place.run(template, "one"))
@@ -362,16 +374,11 @@ def test_every_random_corruption_of_results_is_caught(
         code, text = ends(place.run(template, "one"))
         assert code == 0, text
         assert path.read_bytes() == data
-    tried["corruption"] = {
-        "what": "a notebook, a result, a figure or a cached array damaged at random",
-        "times": caught,
-    }
+    tried["corruption"] = caught
 
 
-def test_what_the_fast_tests_try_is_counted(tried: dict) -> None:
+def test_what_the_fast_tests_try_is_counted(tried: dict[str, int]) -> None:
     import test_mistakes as mistakes
 
     tables = (mistakes.COMMANDS, mistakes.MAKE, mistakes.FOLDERS, mistakes.PARAMETERS, mistakes.MODELS)
-    what = "mistakes at the command line, in parameters, data folders and own models"
-    tried["mistakes"] = {"what": what, "times": sum(map(len, tables))}
-    assert json.loads(artifacts.to_json(tried))
+    tried["mistakes"] = sum(map(len, tables))
