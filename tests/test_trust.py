@@ -72,7 +72,7 @@ class Place:
 
     def make(self, *words: str) -> subprocess.Popen[str]:
         targets = [f"demo/{name}" for name in NOTEBOOKS]
-        return self.start("make", "-o", f"{sys.prefix}/.ready", f"VENV={sys.prefix}", *words, *targets)
+        return self.start("make", "SEEDS=1", "-o", f"{sys.prefix}/.ready", f"VENV={sys.prefix}", *words, *targets)
 
     def run(self, template: Path, name: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
         out = self.build / "out" / f"{name}.ipynb"
