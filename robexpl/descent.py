@@ -1,0 +1,138 @@
+"""Does the search settle? The fixed step of the descent against the curvature of the energy.
+
+Where a network is linear, one step of size eta changes the distance of the target logit from its rest 1 / (2 reg) by
+the factor 1 - c, with c = 2 eta energy reg |grad f_t|^2. Beyond c = 2 that distance grows from step to step: the search
+overshoots, and goes on overshooting, however many steps it may take.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from robexpl.ecco import Settings
+from robexpl.gradients import vjp
+from robexpl.networks import Subject, network
+from robexpl.readings import Reading, reading
+from robexpl.regimes import REGIME_NAMES, REGIMES
+from robexpl.study import Profile, default_distance, explain, frame, score, trained
+
+Record = dict[str, Any]
+LIMIT = 2.0
+FINER, LONGER = 10, 3  # the check: steps a tenth as long, three times as many
+STOP = "generator_conditions"
+
+
+def factors(model: nn.Module, x: torch.Tensor, target: torch.Tensor, settings: Settings) -> torch.Tensor:
+    """Return c = 2 eta energy reg |grad f_t(x)|^2 for each row, shape (n,)."""
+    logits, pull = vjp(model)(x)
+    gradient = pull(nn.functional.one_hot(target, logits.shape[1]).to(logits.dtype))
+    return 2 * settings.learning_rate * settings.energy * settings.reg * gradient.square().sum(1)
+
+
+def rows(subject: Subject, how: Reading, profile: Profile, **changes: float) -> pd.DataFrame:
+    """Tabulate the searches of one network under generator conditions: factor (at the factual), valid, implausibility.
+
+    Only factuals that the network classifies correctly.
+    """
+    kind = profile.kind(subject.dataset)
+    settings = how.settings(kind, steps=profile.steps, **changes)
+    arguments = (subject, STOP, settings, profile.runs, profile.factuals)
+    found = explain(*arguments)
+    frame = pd.DataFrame(
+        {
+            "seed": subject.seed,
+            "run": found["run"].numpy(),
+            "factor": factors(network(subject), found["factual"], found["target"], settings).double().numpy(),
+            "valid": (found["target_prob"] >= settings.threshold).numpy(),
+            "implausibility": score(*arguments, default_distance(kind), profile.k)["implausibility"].double().numpy(),
+        }
+    )
+    return frame[found["correct"].numpy()]
+
+
+def record(frame: pd.DataFrame) -> Record:
+    """Summarise `rows`: median factor, share beyond the limit, validity, mean implausibility."""
+    return {
+        "factor": float(frame["factor"].median()),
+        "beyond": float((frame["factor"] > LIMIT).mean()),
+        "validity": float(frame["valid"].mean()),
+        "mean": float(frame["implausibility"].mean()),
+        "n": len(frame),
+    }
+
+
+def stability(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: Profile) -> Record:
+    """Return {reading: {regime: record}} for the networks of the study."""
+    result: Record = {}
+    for name in readings:
+        for regime in REGIMES:
+            how = reading(name)
+            made = [
+                rows(trained(dataset, regime, seed=seed, reading=how, profile=profile), how, profile)
+                for seed in range(seeds)
+            ]
+            result.setdefault(name, {})[regime] = record(pd.concat(made, ignore_index=True))
+    return result
+
+
+def finer(dataset: str, *, readings: tuple[str, ...], profile: Profile) -> Record:
+    """Search one run of seed 0 again with shorter steps: {reading: {regime: {fixed, finer, n, rate, steps}}}.
+
+    fixed and finer are mean implausibilities over the same factuals, under generator conditions.
+    """
+    one, result = replace(profile, runs=1), {}
+    longer = replace(one, steps=LONGER * profile.steps)
+    for name in readings:
+        how = reading(name)
+        for regime in REGIMES:
+            subject = trained(dataset, regime, seed=0, reading=how, profile=profile)
+            rate = how.settings(profile.kind(dataset)).learning_rate / FINER
+            found = [frame(subject, STOP, how, one), frame(subject, STOP, how, longer, learning_rate=rate)]
+            fixed, again = (float(f.loc[f["correct"], "implausibility"].mean()) for f in found)
+            n = int(found[0]["correct"].sum())
+            checked = {"fixed": fixed, "finer": again, "n": n, "rate": rate, "steps": longer.steps}
+            result.setdefault(name, {})[regime] = checked
+    return result
+
+
+def table(records: Record, again: Record) -> pd.DataFrame:
+    """Tabulate the records of `stability` and of `finer`."""
+    columns = {"factor": "c (median)", "beyond": "share with c > 2", "validity": "valid"}
+    shown = {
+        (name, REGIME_NAMES[regime]): {
+            **{title: r[key] for key, title in columns.items()},
+            "impl., one run": again[name][regime]["fixed"],
+            "impl., finer steps": again[name][regime]["finer"],
+        }
+        for name, of_regime in records.items()
+        for regime, r in of_regime.items()
+    }
+    return pd.DataFrame(shown).T.rename_axis(["reading", "regime"]).round(3)
+
+
+def sentence(records: Record, again: Record) -> str:
+    """Say whose searches overshoot most and what finer steps make of the gap between standard and strong."""
+    lines = []
+    for name, of_regime in records.items():
+        worst = max(REGIMES, key=lambda regime: of_regime[regime]["beyond"])
+        r, checked = of_regime[worst], again[name]
+        gaps = {key: checked["strong"][key] - checked["standard"][key] for key in ("fixed", "finer")}
+        overshoot = (
+            "no search starts beyond the limit"
+            if r["beyond"] == 0
+            else f"the {REGIME_NAMES[worst].lower()} network overshoots most: {r['beyond']:.2f} of its searches start "
+            f"beyond the limit, and {r['validity']:.2f} of them all end valid"
+        )
+        lines.append(
+            f'- **Reading "{name}"**: {overshoot}. With steps a tenth as long the standard network goes from '
+            f"{checked['standard']['fixed']:.3f} to {checked['standard']['finer']:.3f}, the strong one from "
+            f"{checked['strong']['fixed']:.3f} to {checked['strong']['finer']:.3f}; strong - standard goes from "
+            f"{gaps['fixed']:+.3f} to {gaps['finer']:+.3f} ({checked['standard']['n']} and {checked['strong']['n']} "
+            "counterfactuals)."
+        )
+    return "\n".join(lines)
