@@ -174,9 +174,8 @@ def refuse_model(
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"expected a model that is a torch.nn.Module, got {_short(model)}")
-    if not len(x):
-        return
-    rows = points(x)[:2].detach().clone().requires_grad_()
+    points(x)
+    rows = (x[:2] if len(x) else x.new_zeros(1, x.shape[1])).detach().clone().requires_grad_()
     try:
         tried = copy.deepcopy(model) if next(model.buffers(), None) is not None else model  # trying leaves no trace
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
