@@ -44,9 +44,10 @@ test-all: $(READY)  ## these, and what takes long: killed, crowded, full and dam
 	ROBEXPL_TRUST=paper/trust.json $(BIN)/python -m pytest -m "slow or not slow"
 	@$(BIN)/python -m robexpl.readme
 
-report: full-notebooks  ## every full notebook that is not current, then paper/paper.pdf; SEEDS=n, -j2
+report: full-notebooks  ## every full notebook that is not current, then paper/paper.pdf and the README's results; SEEDS=n, -j2
 	@echo "report $(words $(NOTEBOOKS.full)) notebooks are current" >&2
 	@$(BIN)/python -m robexpl.paper --profile full
+	@$(BIN)/python -m robexpl.readme
 
 verify: $(READY)  ## recompute every full result from an empty cache and compare with the stored ones: 25 minutes
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
@@ -60,6 +61,16 @@ golden: $(READY)  ## execute the small notebooks afresh and store them for the t
 	mkdir -p tests/notebooks
 	rm -f tests/notebooks/*.ipynb
 	cp "$$scratch"/demo/notebooks/*.ipynb tests/notebooks/
+
+bench: $(READY)  ## measure the hot paths against their peers, to paper/generated/bench.json: 8 minutes
+	@peers="$${ROBEXPL_BUILD:-build}/peers"
+	if [ ! .ci/peers.txt -ot "$$peers/.ready" ]; then
+	  rm -rf "$$peers"
+	  $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target "$$peers" -r .ci/peers.txt \
+	    && touch "$$peers/.ready" || echo "bench  some peers cannot be installed, see above; they are skipped" >&2
+	fi
+	OMP_NUM_THREADS=1 $(BIN)/python -m robexpl.bench
+	$(BIN)/python -m robexpl.readme
 
 lint: $(READY)  ## ruff
 	$(BIN)/ruff check .
@@ -89,4 +100,4 @@ full-notebooks: $(NOTEBOOKS.full)
 demo-notebooks: $(NOTEBOOKS.demo)
 
 .ONESHELL:
-.PHONY: help demo test test-all report verify golden lint lab clean full-notebooks demo-notebooks $(NOTEBOOKS.full) $(NOTEBOOKS.demo)
+.PHONY: help demo test test-all report verify golden bench lint lab clean full-notebooks demo-notebooks $(NOTEBOOKS.full) $(NOTEBOOKS.demo)

@@ -134,41 +134,51 @@ def worst(cells: Record) -> Record:
     return {"role": kind, "stop": stop, "regime": regime, "z": record["z"]}
 
 
-def sum_of_squares(profile: Profile, **changes: float) -> float:
-    """Return the sum of squared z over the sixteen cells for one value of a setting.
+def sum_of_squares(profile: Profile, **changes: float) -> dict[str, float]:
+    """Return the sum of squared z over the cells of each kind of data for one value of a setting.
 
     One run of factuals: z = (mean - thesis) / sqrt(s^2 / n + sd_thesis^2), s over the n counted factuals.
     """
-    total = 0.0
-    for dataset in kinds(profile).values():
+    totals: dict[str, float] = {}
+    for kind, dataset in kinds(profile).items():
         theirs = tables.thesis()["table1_files"][dataset]
         frame = counterfactuals(dataset, replace(profile, runs=1), **changes)
         for (stop, regime), rows in frame[frame["counted"]].groupby(["stop", "regime"], sort=False):
             values, cell = rows["implausibility"], theirs[regime][stop]
             spread = np.hypot(values.std(ddof=1) / np.sqrt(len(values)), cell["sd"])
-            total += float(((values.mean() - cell["mean"]) / spread) ** 2)
-    return total
+            totals[kind] = totals.get(kind, 0.0) + float(((values.mean() - cell["mean"]) / spread) ** 2)
+    return totals
 
 
 def profiles(profile: Profile, grid: dict[str, tuple[float, ...]] = GRID) -> Record:
-    """Profile the settings that the thesis leaves open: {setting: {"values", "sum_z2", "best", "compatible"}}.
+    """Profile the settings that the thesis leaves open: {setting: {"values", "sum_z2", "best", "compatible", "of"}}.
 
-    The energy weight is profiled by itself; reg and start noise at the effective energy weight. Compatible are the
-    values whose sum lies within 3.84 of the least, the 95 % quantile of chi-squared with one degree of freedom.
+    The energy weight is profiled by itself; reg and start noise at the effective energy weight. `of` {kind: {"sum_z2",
+    "best", "compatible"}} holds the cells of each kind of data alone: the images and their networks are the author's,
+    of the table we have another sample of rows, whose offset all its cells share.
     """
     result: Record = {}
     points = [(name, value) for name, values in grid.items() for value in values]
+    sums: dict[str, list[dict[str, float]]] = {name: [] for name in grid}
     for name, value in bar(points, desc="profile"):
         changes = {name: value} if name == "energy" else {"energy": EFFECTIVE, name: value}
-        entry = result.setdefault(name, {"values": [], "sum_z2": []})
-        entry["values"].append(value)
-        entry["sum_z2"].append(sum_of_squares(profile, **changes))
-    for entry in result.values():
-        least = min(entry["sum_z2"])
-        entry["best"] = entry["values"][entry["sum_z2"].index(least)]
-        near = [v for v, total in zip(entry["values"], entry["sum_z2"], strict=True) if total <= least + CHI_SQUARED]
-        entry["compatible"] = [min(near), max(near)]
+        sums[name].append(sum_of_squares(profile, **changes))
+    for name, values in grid.items():
+        of = {kind: fit(values, [total[kind] for total in sums[name]]) for kind in sums[name][0]}
+        whole = fit(values, [sum(total.values()) for total in sums[name]])
+        result[name] = {"values": list(values), **whole, "of": of}
     return result
+
+
+def fit(values: tuple[float, ...], sums: list[float]) -> Record:
+    """Return the value with the least sum, and the range of those compatible with it.
+
+    Compatible are values whose sum lies within 3.84 of the least: the 95 % quantile of chi-squared with one degree of
+    freedom.
+    """
+    least = min(sums)
+    near = [value for value, total in zip(values, sums, strict=True) if total <= least + CHI_SQUARED]
+    return {"sum_z2": sums, "best": values[sums.index(least)], "compatible": [min(near), max(near)]}
 
 
 def unprinted(profile: Profile) -> Record:

@@ -12,13 +12,20 @@ from robexpl.regimes import REGIME_NAMES, REGIMES
 from robexpl.study import STOPS
 
 Record = Mapping[str, Any]
+KIND_LOOKS = {
+    "image": {"color": "#4D4D4D", "linestyle": "--", "marker": "s", "markersize": 3},
+    "tabular": {"color": "#D55E00", "linestyle": ":", "marker": "^", "markersize": 3},
+}
 SETTING_LABELS = {"energy": "energy weight", "reg": "reg of the energy", "start_noise": "start noise (SD)"}
 
 
-def profile(profiles: Record, marks: Mapping[str, Mapping[float, str]], cells: int) -> Figure:
-    """Plot the sum of squared z against each setting; `marks` {setting: {value: label}} are drawn as vertical lines.
+def profile(
+    profiles: Record, marks: Mapping[str, Mapping[float, str]], cells: int, titles: Mapping[str, str]
+) -> Figure:
+    """Plot the sum of squared z against each setting, over all cells and for each kind of data.
 
-    The horizontal line is what independent cells would give by chance: one per cell.
+    `marks` {setting: {value: label}} are drawn as vertical lines; the horizontal line is what independent cells would
+    give by chance: one per cell.
     """
     fig, axes = plots.panels(len(profiles), width=plots.PAGE, height=2.4, sharey=True)
     for ax, (setting, found) in zip(axes[0], profiles.items(), strict=True):
@@ -29,12 +36,16 @@ def profile(profiles: Record, marks: Mapping[str, Mapping[float, str]], cells: i
                 label, (value, 0.98), xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
                 rotation=90, va="top", fontsize=7.5, color="#555555",
             )  # fmt: skip
-        ax.plot(found["values"], found["sum_z2"], marker="o", color=plots.COLOURS["medium"])
+        for kind, looks in KIND_LOOKS.items():
+            ax.plot(found["values"], found["of"][kind]["sum_z2"], linewidth=1.0, label=titles[kind], **looks)
+        ax.plot(found["values"], found["sum_z2"], marker="o", color=plots.COLOURS["medium"], label=f"all {cells} cells")
         best = found["values"].index(found["best"])
         ax.plot(found["best"], found["sum_z2"][best], "o", markersize=8, markerfacecolor="none", color="black")
         ax.set(xlabel=SETTING_LABELS[setting], yscale="log")
         ax.yaxis.set_major_formatter("{x:g}")
-    axes[0, 0].set_ylabel(f"sum of squared z, {cells} cells")
+    axes[0, 0].set_ylabel("sum of squared z")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=len(handles))
     return fig
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robexpl.artifacts import ROOT, generated_dir, write_atomic
+from robexpl.benchplots import shown
 from robexpl.regimes import REGIME_NAMES, REGIMES
 
 Record = dict[str, Any]
@@ -26,7 +27,7 @@ def read(name: str, folder: Path | None = None) -> Record:
 
 def filled(text: str) -> str:
     """Return a text with its sections `<!-- begin: name -->` ... `<!-- end: name -->` made anew from the results."""
-    makers = {"answer": answer, "table": table, "trust": trust}
+    makers = {"answer": answer, "table": table, "trust": trust, "speed": speed}
 
     def section(found: re.Match[str]) -> str:
         if found[2] not in makers:
@@ -43,31 +44,43 @@ def answer() -> str:
     for results in rq1.values():
         reading = results["readings"][0]
         for stop, short in STOPS.items():
-            differences = results["difference"][reading][stop]
-            lower = [REGIME_NAMES[r].lower() for r, d in differences.items() if d["high"] < 0]
-            higher = [REGIME_NAMES[r].lower() for r, d in differences.items() if d["low"] > 0]
-            open_ = [REGIME_NAMES[r].lower() for r in differences if REGIME_NAMES[r].lower() not in lower + higher]
+            sides = {regime: side(d) for regime, d in results["difference"][reading][stop].items()}
             parts = [
-                f"{say} for {', '.join(names)}"
-                for say, names in (("lower", lower), ("higher", higher), ("undecided", open_))
-                if names
+                f"{said} for {', '.join(names)}"
+                for said in ("lower", "higher", "undecided")
+                if (names := [regime for regime in REGIMES if sides.get(regime) == said])
             ]
-            verdict = "; ".join(parts)
-            sentences.append(
-                f"- {results['title']}, {short}: implausibility against the standard network is {verdict}."
-            )
+            sentences.append(f"- {results['title']}, {short}: {'; '.join(parts)}.")
     audit = read("audit")
-    best = audit["settings_profile"]["energy"]["best"]
+    low, high = audit["settings_profile"]["energy"]["of"]["image"]["compatible"]
+    span = f"{low:g} alone is" if low == high else f"{low:g} to {high:g} are"
     sentences.append(
         f"- On the author's own networks our code gives {audit['within_2']['2']} of 16 published implausibilities "
         f"within two combined standard deviations at twice the stated energy weight, and {audit['within_2']['1']} at "
-        f"the stated one; the published figures ask for a weight of {best:g}."
+        f"the stated one; of the weights tried, {span} compatible with the figures for images."
+    )
+    images = rq1["image"]
+    before, after = (
+        {r: f[key] for r, f in images["finer"][images["readings"][0]].items()} for key in ("fixed", "finer")
+    )
+    sentences.append(
+        f"- New: under GCC the search on the standard {images['title']} network does not settle. With steps a tenth as "
+        f"long its implausibility is {after['standard']:.3f} instead of {before['standard']:.3f}, that of the strong "
+        f"network {after['strong']:.3f} instead of {before['strong']:.3f}."
     )
     seeds = ", ".join(f"{r['seeds']} for {r['title']}" for r in rq1.values())
     return (
-        f'**The answer so far** (reading `published`; networks per regime: {seeds}; "lower" and "higher" where the '
-        "95 % interval of the paired difference excludes zero):\n\n" + "\n".join(sentences) + "\n"
+        "**The answer so far**, reading `published`: implausibility of the counterfactuals of robust networks against "
+        "the standard one, at the decision boundary (DTC) and at the 'maximum likelihood' region (GCC). Lower is more "
+        "plausible; undecided where the 95 % interval of the paired difference holds zero. Networks per regime: "
+        f"{seeds}."
+        "\n\n" + "\n".join(sentences) + "\n"
     )
+
+
+def side(difference: Record) -> str:
+    """Say on which side of zero the interval of a difference lies."""
+    return "lower" if difference["high"] < 0 else "higher" if difference["low"] > 0 else "undecided"
 
 
 def table() -> str:
@@ -102,6 +115,39 @@ def trust() -> str:
     rows = json.loads(path.read_text(encoding="utf-8"))["tried"]
     lines = [f"| {row['what']} | {row['times']} | {row['outcome']} |" for row in rows]
     return "\n".join(["| what was tried | times | what happened, every time |", "|---|---:|---|", *lines]) + "\n"
+
+
+def speed() -> str:
+    """Tabulate the hot paths against their peers, from the file that `make bench` writes."""
+    if not (generated_dir("full") / "bench.json").is_file():
+        return "`make bench` has not been run yet.\n"
+    results = read("bench")
+    machine, paths = results["machine"], results["paths"]
+    lines = [
+        "| hot path | the same work elsewhere, in units of our CPU time | share of peak |",
+        "|---|---|---:|",
+    ]
+    for path in sorted(paths.values(), key=lambda path: path["title"]):
+        others = sorted(path["peers"], key=lambda row: row["against_ours"]["median"])
+        times = ", ".join(f"{row['name']} {shown(row['against_ours']['median'])}" for row in others)
+        lines.append(f"| {path['title']} | {times} | {path['share_of_peak']:.0%} |")
+    slopes = ", ".join(f"{name} {found['slope']:.2f}" for name, found in results["growth"].items())
+    missed = [f"{row['name']} ({shown(row['times'])}, aim {row['aim']:.3g})" for row in unmet(results["targets"])]
+    return "\n".join(
+        [
+            f"On one core of {machine['cpu']} (medians; shares of its best {results['peak_gflops']:.0f} GFLOP/s):",
+            "",
+            *lines,
+            "",
+            f"Growth of CPU time, as the slope of logarithms (1: in proportion): {slopes}.",
+            *([f"Short of its aim: {'; '.join(missed)}."] if missed else []),
+        ]
+    )
+
+
+def unmet(targets: list[Record]) -> list[Record]:
+    """Return the targets that were measured and missed."""
+    return [row for row in targets if row["times"] is not None and not row["met"]]
 
 
 def main() -> int:

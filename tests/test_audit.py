@@ -103,7 +103,7 @@ def test_z_is_in_combined_standard_deviations():
 
 
 def test_profile_names_the_least_and_what_is_compatible(monkeypatch):
-    monkeypatch.setattr(audit, "sum_of_squares", lambda sizes, energy: 10 + 100 * (energy - 1) ** 2)
+    monkeypatch.setattr(audit, "sum_of_squares", lambda sizes, energy: {"image": 10 + 100 * (energy - 1) ** 2})
     found = audit.profiles(study.profile("full"), {"energy": (0.5, 0.9, 1.0, 1.1, 1.5)})["energy"]
     assert found["best"] == 1.0
     assert found["compatible"] == [0.9, 1.1]
