@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from robexpl.artifacts import ROOT, generated_dir, write_atomic
-from robexpl.benchplots import shown
 from robexpl.regimes import REGIME_NAMES, REGIMES
 
 Record = dict[str, Any]
@@ -129,7 +128,7 @@ def speed() -> str:
     ]
     for path in sorted(paths.values(), key=lambda path: path["title"]):
         others = sorted(path["peers"], key=lambda row: row["against_ours"]["median"])
-        times = ", ".join(f"{row['name']} {shown(row['against_ours']['median'])}" for row in others)
+        times = "; ".join(f"{row['name']} {shown(row['against_ours']['median'])}" for row in others)
         lines.append(f"| {path['title']} | {times} | {path['share_of_peak']:.0%} |")
     slopes = ", ".join(f"{name} {found['slope']:.2f}" for name, found in results["growth"].items())
     missed = [f"{row['name']} ({shown(row['times'])}, aim {row['aim']:.3g})" for row in unmet(results["targets"])]
@@ -143,6 +142,11 @@ def speed() -> str:
             *([f"Short of its aim: {'; '.join(missed)}."] if missed else []),
         ]
     )
+
+
+def shown(times: float) -> str:
+    """Write a ratio with three significant digits and no exponent."""
+    return f"{times:.3g}" if times < 1000 else f"{float(f'{times:.3g}'):,.0f}"
 
 
 def unmet(targets: list[Record]) -> list[Record]:
