@@ -74,8 +74,10 @@ def test_sanity_flags_a_weak_iterative_attack():
         attack: {"mean": mean} for attack, mean in (("fgsm", 0.2), ("pgd_early_stop", 0.3), ("pgd_projected", 0.1))
     }
     ladder = {"FGSM 0.05": 0.5, "FGSM 0.1": 0.3, "FGSM 0.2": 0.2, "FGSM 0.3": 0.4}
-    table = robustness.sanity_table({"stated": {"weak": record}}, {"stated": {"weak": {"noise": 0.1, **ladder}}})
-    assert list(table.iloc[0]) == ["FLAG", "ok", "FLAG", "FLAG"]
+    table = robustness.sanity_table(
+        {"stated": {"weak": record}}, {"stated": {"weak": {"noise": 0.1, "moved": 1.0, **ladder}}}
+    )
+    assert list(table.iloc[0]) == ["FLAG", "ok", "FLAG", "FLAG", "ok"]
 
 
 def test_figures_keep_colours_apart_and_intervals_whole():
