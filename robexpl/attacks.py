@@ -83,6 +83,8 @@ def pgd_with_steps(
         raise ValueError(f"expected early_stop to be one of {EARLY_STOPS}, got {early_stop!r}")
     checks.non_negative(eps=eps, steps=steps)
     checks.positive(step_size=step_size)
+    checks.refuse_type("generator", generator, (torch.Generator, type(None)))
+    checks.refuse_type("start", start, (Tensor, type(None)))
     run, one_hot, low, high = _prepare(model, x, y, bounds)
     if start is None:
         if generator is None:
@@ -90,6 +92,7 @@ def pgd_with_steps(
         start = start_points(x, step_size, generator)
     elif start.shape != x.shape:
         raise ValueError(f"expected start of shape {tuple(x.shape)}, got {tuple(start.shape)}")
+    checks.refuse_numbers("start", start, x)
     start = torch.clamp(start, low, high)
     if early_stop == "batch":
         return ascend_until(run, x, one_hot, start, eps, step_size, steps, low, high)
@@ -183,6 +186,7 @@ def _prepare(model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds) -> tuple[Vj
     checks.points(x)
     checks.labels(y, len(x))
     low, high = checks.box(bounds, x)
+    checks.refuse_model(model, x)
     if len(x) and not ((x >= low) & (x <= high)).all():
         raise ValueError(f"expected x inside the bounds, got values from {x.min():g} to {x.max():g}")
     run = vjp(model)

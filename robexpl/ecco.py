@@ -48,6 +48,8 @@ class Settings:
             l1=self.l1, energy=self.energy, reg=self.reg, steps=self.steps, start_noise=self.start_noise
         )
         checks.positive(learning_rate=self.learning_rate, tolerance=self.tolerance)
+        checks.refuse_type("proximal", self.proximal, bool)
+        checks.refuse_type("threshold", self.threshold, (float, int))
         if not 0 < self.threshold < 1:
             raise ValueError(f"expected threshold between 0 and 1, got {self.threshold}")
 
@@ -90,6 +92,9 @@ def search(
     `target`.
     """
     checks.one_of("stop", stop, STOPS)
+    checks.refuse_type("settings", settings, Settings)
+    checks.refuse_type("generator", generator, (torch.Generator, type(None)))
+    checks.refuse_type("start", start, (Tensor, type(None)))
     checks.points(x)
     checks.labels(target, len(x), what="target")
     low, high = checks.box(bounds, x)
@@ -101,6 +106,8 @@ def search(
         start = start_points(x, settings.start_noise, generator) if settings.start_noise else x
     elif start.shape != x.shape:
         raise ValueError(f"expected start of shape {tuple(x.shape)}, got {tuple(start.shape)}")
+    checks.refuse_numbers("start", start, x)
+    checks.refuse_model(model, x)
     run = vjp(model)
     checks.labels(target, len(x), run(x[:1])[0].shape[1], what="target")
     parts = [

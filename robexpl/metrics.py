@@ -26,6 +26,7 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, chunk: int = 4096) -> fl
     checks.points(x)
     checks.positive(rows=len(x), chunk=chunk)
     checks.labels(y, len(x), what="y")
+    checks.refuse_model(model, x, gradients=False)
     correct = 0
     for rows, labels in zip(x.split(chunk), y.split(chunk), strict=True):
         logits = model(rows)  # (chunk, n_classes)
@@ -113,6 +114,7 @@ def nearest(
     The mean of the first j columns is the implausibility for k = j. Arguments and errors as in `implausibility`.
     """
     checks.points(x)
+    checks.refuse_half(x, "x")
     if isinstance(target, int):
         target = torch.full((len(x),), target)
     checks.labels(target, len(x), what="target")
@@ -176,12 +178,15 @@ def _check_reference(x: Tensor, y: Tensor | None, distance: str, image_shape: tu
     checks.one_of("distance", distance, DISTANCES)
     checks.points(x, "reference_x")
     checks.labels(y, len(x), what="reference_y")
+    checks.refuse_half(x, "reference_x")
     if distance in ("ssim", "ssim_cropped"):
         _images(x, image_shape, "reference_x", _margin(distance))
 
 
 def _images(x: Tensor, image_shape: tuple[int, int], what: str, margin: int = 0) -> None:
     checks.points(x, what)
+    checks.refuse_image_shape(image_shape)
+    checks.refuse_intensities(x, what)
     if len(image_shape) != 2 or min(image_shape) < 1 or image_shape[0] * image_shape[1] != x.shape[1]:
         raise ValueError(f"expected image_shape (height, width) with {x.shape[1]} pixels for {what}, got {image_shape}")
     if min(image_shape) <= 2 * margin:

@@ -21,6 +21,7 @@ def mlp(inputs: int, hidden: int, outputs: int, *, generator: torch.Generator | 
     weights are zero, ready to be filled by `load_state_dict`.
     """
     checks.positive(inputs=inputs, hidden=hidden, outputs=outputs)
+    checks.refuse_type("generator", generator, (torch.Generator, type(None)))
     # built without storage first: torch would otherwise initialise, from the global generator, what is replaced here
     with torch.device("meta"):
         model = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
@@ -37,9 +38,11 @@ def mlp(inputs: int, hidden: int, outputs: int, *, generator: torch.Generator | 
 
 def from_weights(weights: dict[str, Tensor]) -> nn.Sequential:
     """Make the perceptron whose state dictionary is `weights` (keys 0.weight, 0.bias, 2.weight, 2.bias)."""
+    checks.refuse_type("weights", weights, dict)
     expected = {"0.weight", "0.bias", "2.weight", "2.bias"}
     if set(weights) != expected:
         raise ValueError(f"expected weights {sorted(expected)}, got {sorted(weights)}")
+    checks.refuse_weights(weights)
     (hidden, inputs), (outputs, _) = weights["0.weight"].shape, weights["2.weight"].shape
     shapes = {"0.bias": (hidden,), "2.weight": (outputs, hidden), "2.bias": (outputs,)}
     for name, shape in shapes.items():
@@ -52,6 +55,7 @@ def from_weights(weights: dict[str, Tensor]) -> nn.Sequential:
 
 def save(model: nn.Module, path: str | Path) -> Path:
     """Write the weights of a perceptron made by `mlp` to a safetensors file."""
+    checks.refuse_type("model", model, nn.Module)
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     from_weights(weights)  # refuses what `load` could not read back
     return write_atomic(Path(path), to_bytes(weights, metadata={"robexpl": json.dumps({"model": "mlp"})}))
@@ -59,6 +63,7 @@ def save(model: nn.Module, path: str | Path) -> Path:
 
 def load(path: str | Path) -> nn.Sequential:
     """Read a perceptron that `save` wrote."""
+    checks.refuse_type("path", path, (str, Path))
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"expected a file with weights, found none at {path}")

@@ -38,6 +38,7 @@ def fit(
     of the default perceptron. `history` receives one row per epoch: loss, mean PGD steps per batch and mean largest
     perturbation per example.
     """
+    checks.refuse_type("dataset", dataset, Dataset)
     opponent = adversary(regime)
     checks.positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     x, y = dataset.x_train, dataset.y_train
@@ -45,6 +46,8 @@ def fit(
         hidden = HIDDEN["image" if dataset.image_shape else "tabular"]
         model = mlp(x.shape[1], hidden, dataset.n_classes, generator=torch_generator(seed, "weights"))
     low, high = checks.box(dataset.bounds, x)
+    checks.refuse_rows(x, y, dataset.n_classes)
+    checks.refuse_model(model, x, training=True, n_classes=dataset.n_classes)
     order, noise = torch_generator(seed, "order"), torch_generator(seed, "attack", regime)
     transpose_storage(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
