@@ -38,7 +38,7 @@ demo: demo-notebooks  ## everything from nothing on embedded data, to build/demo
 	@$(BIN)/python -m robexpl.paper --profile demo
 
 test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 minutes, offline
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY)  ## these, and what takes long: killed, crowded, full and damaged; 15 minutes more
 	ROBEXPL_TRUST=paper/trust.json $(BIN)/python -m pytest -m "slow or not slow"

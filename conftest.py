@@ -11,22 +11,25 @@ from nbval.plugin import IPyNbCell
 
 from robexpl.compare import output_differences
 
-SCRATCH = Path(tempfile.mkdtemp(prefix="robexpl-tests-"))
+WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of several processes: its settings are those of the first
 
-os.environ |= {
-    "IPYTHONDIR": str(SCRATCH / "ipython"),
-    "OMP_NUM_THREADS": "1",
-    "PYTHONHASHSEED": "0",
-    "ROBEXPL_BUILD": str(SCRATCH / "build"),
-    "ROBEXPL_GENERATED": str(SCRATCH / "generated"),
-    "ROBEXPL_PROGRESS": os.devnull,
-}
+if not WORKER:
+    SCRATCH = Path(tempfile.mkdtemp(prefix="robexpl-tests-"))
+    os.environ |= {
+        "IPYTHONDIR": str(SCRATCH / "ipython"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",
+        "ROBEXPL_BUILD": str(SCRATCH / "build"),
+        "ROBEXPL_GENERATED": str(SCRATCH / "generated"),
+        "ROBEXPL_PROGRESS": os.devnull,
+    }
 os.environ.pop("MPLBACKEND", None)
 
 
 def pytest_unconfigure() -> None:
     """Remove what the tests wrote."""
-    shutil.rmtree(SCRATCH, ignore_errors=True)
+    if not WORKER:
+        shutil.rmtree(SCRATCH, ignore_errors=True)
 
 
 def compare_outputs(self: IPyNbCell, test: list, ref: list, skip_compare: object = None) -> bool:
