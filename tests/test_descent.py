@@ -50,7 +50,7 @@ def test_records_of_a_small_study(small):
         assert 0 <= record["beyond"] <= 1
         assert record["factor"] > 0
         checked = again["stated"][regime]
-        assert (checked["rate"], checked["steps"]) == (0.01, 60)
+        assert (checked["rate"], checked["steps"]) == (0.01, 200)
         assert 0 < checked["finer"] < 1
     assert list(descent.table(records, again).index.get_level_values("regime")) == [
         "Standard", "Weak", "Medium", "Strong",

@@ -18,7 +18,16 @@ import yaml
 
 from robexpl.artifacts import ROOT
 
-TOOLS = {"jupyterlab", "nbval", "ruff", "ipykernel", "setuptools", "pytest", "pytest-xdist", "seaborn"}  # used without an import
+TOOLS = {
+    "jupyterlab",
+    "nbval",
+    "ruff",
+    "ipykernel",
+    "setuptools",
+    "pytest",
+    "pytest-xdist",
+    "seaborn",
+}  # used without an import
 OURS = {"robexpl", "helpers", "conftest"}
 
 
