@@ -35,11 +35,12 @@ from robexpl.hotpaths import (
     similarity_path,
     training_path,
 )
+from robexpl.models import from_weights
 from robexpl.regimes import Adversary
 from robexpl.seeds import torch_generator
 from robexpl.training import fit
 
-ROUNDS = (3, 25)  # at least, at most
+ROUNDS = (4, 25)  # at least, at most
 SHARE = 0.99  # of the entries of two results that have to agree: where a slope is rounding error its sign is free
 
 
@@ -209,13 +210,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=50.0, help="for each of four paths and for growth")
     seconds = parser.parse_args(argv).seconds
     torch.set_num_threads(1)
-    data = images(6100)
-    model = fit(shortened(data, 2000), "standard", seed=0, epochs=1)
+    data = images(10_000)
+    model = from_weights(fit(shortened(data, 2000), "standard", seed=0, epochs=1).state_dict())  # in torch's own layout
     makers = {
-        "attack": lambda: attack_path(shortened(data, 6000), model, Adversary(0.3, 0.01, 10)),
+        "attack": lambda: attack_path(data, model, Adversary(0.3, 0.01, 10)),
         "training": lambda: training_path(shortened(data, 512)),
         "search": lambda: search_path(data, model),
-        "similarity": lambda: similarity_path(data),
+        "similarity": lambda: similarity_path(shortened(data, 6100)),
     }
     paths, peak = {}, matrix_peak()
     for name, make in makers.items():
