@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -24,6 +25,7 @@ from safetensors.torch import save as to_safetensors
 from robexpl import artifacts, progress, provenance
 
 Arrays = dict[str, Any]
+PARSING = threading.Lock()  # Python 3.11 cannot parse in two threads at once
 IGNORE = provenance.NEUTRAL | {"artifacts"}  # where files lie does not change a tensor
 
 
@@ -43,11 +45,15 @@ def cached(*modules: str) -> Callable[[Callable[..., Arrays]], Callable[..., Arr
             text, used = provenance.function_code(stage)
             return artifacts.sha256(f"{text}\n{provenance.code_digest({*modules, *used}, IGNORE)}".encode())
 
+        def parsed() -> str:
+            with PARSING:
+                return code()
+
         def identity(*args: Any, **kwargs: Any) -> dict[str, Any]:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             arguments = {key: _plain(value, f"{name}({key})") for key, value in bound.arguments.items()}
-            return {"stage": name, "arguments": arguments, "code": code(), "torch": torch.__version__.split("+")[0]}
+            return {"stage": name, "arguments": arguments, "code": parsed(), "torch": torch.__version__.split("+")[0]}
 
         def key(*args: Any, **kwargs: Any) -> str:
             text = json.dumps(identity(*args, **kwargs), sort_keys=True)
