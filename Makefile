@@ -37,7 +37,7 @@ help:  ## this list
 demo: demo-notebooks  ## everything from nothing on embedded data, to build/demo/paper.pdf: 3 minutes, offline
 	@$(BIN)/python -m robexpl.paper --profile demo
 
-test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 minutes, offline
+test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 to 5 minutes, offline
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY)  ## these, and what takes long: killed, crowded, full and damaged; 15 minutes more
@@ -49,20 +49,20 @@ report: full-notebooks  ## every full notebook that is not current, then paper/p
 	@$(BIN)/python -m robexpl.paper --profile full
 	@$(BIN)/python -m robexpl.readme
 
-verify: $(READY)  ## recompute every full result from an empty cache and compare with the stored ones: 25 minutes
+verify: $(READY)  ## recompute every full result from an empty cache and compare with the stored ones: under an hour, estimated
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
 	ROBEXPL_BUILD=$$scratch/build ROBEXPL_GENERATED=$$scratch/generated NOTEBOOKS=$$scratch/notebooks $(MAKE) full-notebooks
 	$(BIN)/python -m robexpl.compare notebooks "$$scratch/notebooks" --tolerance $(TOLERANCE)
 	$(BIN)/python -m robexpl.compare paper/generated "$$scratch/generated" --tolerance $(TOLERANCE)
 
-golden: $(READY)  ## execute the small notebooks afresh and store them for the tests: 3 minutes
+golden: $(READY)  ## execute the small notebooks afresh and store them for the tests: 3 to 4 minutes
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
 	ROBEXPL_BUILD=$$scratch $(MAKE) demo-notebooks
 	mkdir -p tests/notebooks
 	rm -f tests/notebooks/*.ipynb
 	cp "$$scratch"/demo/notebooks/*.ipynb tests/notebooks/
 
-bench: $(READY)  ## measure the hot paths against their peers, to paper/generated/bench.json: 8 minutes
+bench: $(READY)  ## measure the hot paths against their peers, to paper/generated/bench.json: 5 to 8 minutes
 	@peers="$${ROBEXPL_BUILD:-build}/peers"
 	if [ ! .ci/peers.txt -ot "$$peers/.ready" ]; then
 	  rm -rf "$$peers"
