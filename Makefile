@@ -11,7 +11,7 @@ FORCE     ?=
 TOLERANCE ?= 0.02
 BIN       := $(VENV)/bin
 READY     := $(VENV)/.ready
-RUN       := $(BIN)/python -m robexpl.runner $(if $(FORCE),--force)
+RUN       := $(BIN)/python -m robexpl.report.runner $(if $(FORCE),--force)
 
 # A misspelt variable would change nothing in silence.
 SETTINGS  := PYTHON VENV SEEDS FORCE TOLERANCE NOTEBOOKS ALLOW_CUDA
@@ -35,25 +35,25 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 18
 
 demo: demo-notebooks  ## everything from nothing on embedded data, to build/demo/paper.pdf: 3 minutes, offline
-	@$(BIN)/python -m robexpl.paper --profile demo
+	@$(BIN)/python -m robexpl.report.paper --profile demo
 
 test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 to 5 minutes, offline
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY)  ## these, and what takes long: killed, crowded, full and damaged; 15 minutes more
 	ROBEXPL_TRUST=paper/trust.json $(BIN)/python -m pytest -m "slow or not slow"
-	@$(BIN)/python -m robexpl.readme
+	@$(BIN)/python -m robexpl.report.readme
 
 report: full-notebooks  ## every full notebook that is not current, then paper/paper.pdf and the README's results; SEEDS=n, -j2
 	@echo "report $(words $(NOTEBOOKS.full)) notebooks are current" >&2
-	@$(BIN)/python -m robexpl.paper --profile full
-	@$(BIN)/python -m robexpl.readme
+	@$(BIN)/python -m robexpl.report.paper --profile full
+	@$(BIN)/python -m robexpl.report.readme
 
 verify: $(READY)  ## recompute every full result from an empty cache and compare with the stored ones: under an hour, estimated
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
 	ROBEXPL_BUILD=$$scratch/build ROBEXPL_GENERATED=$$scratch/generated NOTEBOOKS=$$scratch/notebooks $(MAKE) full-notebooks
-	$(BIN)/python -m robexpl.compare notebooks "$$scratch/notebooks" --tolerance $(TOLERANCE)
-	$(BIN)/python -m robexpl.compare paper/generated "$$scratch/generated" --tolerance $(TOLERANCE)
+	$(BIN)/python -m robexpl.report.compare notebooks "$$scratch/notebooks" --tolerance $(TOLERANCE)
+	$(BIN)/python -m robexpl.report.compare paper/generated "$$scratch/generated" --tolerance $(TOLERANCE)
 
 golden: $(READY)  ## execute the small notebooks afresh and store them for the tests: 3 to 4 minutes
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
@@ -69,8 +69,8 @@ bench: $(READY)  ## measure the hot paths against their peers, to paper/generate
 	  $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target "$$peers" -r .ci/peers.txt \
 	    && touch "$$peers/.ready" || echo "bench  some peers cannot be installed, see above; they are skipped" >&2
 	fi
-	OMP_NUM_THREADS=1 $(BIN)/python -m robexpl.bench
-	$(BIN)/python -m robexpl.readme
+	OMP_NUM_THREADS=1 $(BIN)/python -m robexpl.report.bench
+	$(BIN)/python -m robexpl.report.readme
 
 lint: $(READY)  ## ruff
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nbval.plugin import IPyNbCell
 
-from robexpl.compare import output_differences
+from robexpl.report.compare import output_differences
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of several processes: its settings are those of the first
 

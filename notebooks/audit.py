@@ -19,9 +19,9 @@ profile = "full"
 import pandas as pd
 from IPython.display import Markdown
 
-from robexpl import audit, auditplots, plots, study, tables, words
 from robexpl.artifacts import Output
 from robexpl.regimes import EVALUATION, REGIME_NAMES, REGIMES
+from robexpl.report import audit, auditplots, plots, study, tables, words
 
 sizes = study.profile(profile)
 output = Output("audit", profile)

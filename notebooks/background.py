@@ -21,10 +21,11 @@ profile = "full"
 # %%
 from IPython.display import Markdown
 
-from robexpl import ecco, examples, pictures, plots, study
+from robexpl import ecco
 from robexpl.artifacts import Output
 from robexpl.readings import reading
 from robexpl.regimes import FGSM_EPS
+from robexpl.report import examples, pictures, plots, study
 
 sizes = study.profile(profile)
 output = Output("background", profile)

@@ -21,10 +21,10 @@ seeds = 0  # networks per regime; 0: as many as the profile says
 import pandas as pd
 from IPython.display import Markdown, display
 
-from robexpl import facts, pictures, plots, robustness, study, tables, words
 from robexpl.artifacts import Output
 from robexpl.readings import reading
 from robexpl.regimes import REGIME_NAMES
+from robexpl.report import facts, pictures, plots, robustness, study, tables, words
 
 readings = ("published", "stated")
 sizes = study.profile(profile)

@@ -22,9 +22,9 @@ seeds = 0  # networks per regime; 0: as many as the profile says
 # %%
 from IPython.display import Markdown, display
 
-from robexpl import answers, descent, facts, gallery, pictures, plots, study, tables, words
 from robexpl.artifacts import Output
 from robexpl.readings import reading
+from robexpl.report import answers, descent, facts, gallery, pictures, plots, study, tables, words
 
 readings = ("published", "stated")
 sizes = study.profile(profile)

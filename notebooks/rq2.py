@@ -21,8 +21,8 @@ seeds = 0  # networks per regime; 0: as many as the profile says
 # %%
 from IPython.display import Markdown
 
-from robexpl import answers, facts, plots, study, tables
 from robexpl.artifacts import Output
+from robexpl.report import answers, facts, plots, study, tables
 
 readings = ("published", "stated")
 sizes = study.profile(profile)

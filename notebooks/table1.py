@@ -20,8 +20,8 @@ seeds = 0  # networks per regime; 0: as many as the profile says
 # %%
 from IPython.display import Markdown, display
 
-from robexpl import comparison, plots, robustness, study, tables
 from robexpl.artifacts import Output
+from robexpl.report import comparison, plots, robustness, study, tables
 
 readings = ("published", "stated")
 sizes = study.profile(profile)

@@ -58,18 +58,15 @@ def essence(source: str) -> str:
 
 
 def imports(source: str) -> set[str]:
-    """Return the names of the robexpl modules that some source imports, at any depth of its text."""
+    """Return the names within robexpl of the modules that some source imports, such as `seeds` or `report.tables`."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found.update(name.name.split(".")[1] for name in node.names if name.name.startswith("robexpl."))
-        elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            if module == "robexpl" or (node.level and not module):
-                found.update(name.name for name in node.names)
-            elif module.startswith("robexpl.") or node.level:
-                found.add(module.removeprefix("robexpl.").split(".")[0])
-    return {name for name in found if (PACKAGE / f"{name}.py").is_file()}
+            found.update(name.name.removeprefix("robexpl.") for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.level or f"{node.module}.".startswith("robexpl.")):
+            within = f"{node.module or ''}.".removeprefix("robexpl.")  # "", "seeds.", "report.", "report.tables."
+            found.update([within.rstrip("."), *(f"{within}{name.name}".lstrip(".") for name in node.names)])
+    return {name for name in found if name and _path(name).is_file()}
 
 
 def closure(names: Iterable[str], ignore: Collection[str] = NEUTRAL) -> list[str]:
@@ -136,10 +133,15 @@ def _bound(node: ast.stmt) -> list[tuple[str, str]]:
     return [(part.id, "") for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
 
 
+def _path(name: str) -> Path:
+    return PACKAGE / f"{name.replace('.', '/')}.py"
+
+
 def _module(name: str) -> tuple[str, set[str]]:
-    path = PACKAGE / f"{name}.py"
+    path = _path(name)
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in PACKAGE.glob("[a-z]*.py")))
+        files = (file.relative_to(PACKAGE).with_suffix("") for file in PACKAGE.glob("**/[a-z]*.py"))
+        known = ", ".join(sorted(file.as_posix().replace("/", ".") for file in files))
         raise ValueError(f"unknown module {name!r}; known: {known}")
     return _read(path, path.stat().st_mtime_ns)
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from helpers import linear
 
-from robexpl import attacks, data, metrics, robustness, training
+from robexpl import attacks, data, metrics, training
 from robexpl.regimes import EVALUATION
+from robexpl.report import robustness
 
 BOX = (0.0, 1.0)
 PGD = {"eps": 0.2, "step_size": 0.01, "steps": 26}

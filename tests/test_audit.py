@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from robexpl import attacks, audit, ecco, metrics, study, tables
+from robexpl import attacks, ecco, metrics
 from robexpl.author import load_author_network
 from robexpl.data import load
 from robexpl.regimes import EVALUATION, REGIMES
+from robexpl.report import audit, study, tables
 from robexpl.seeds import torch_generator
 
 HERE = Path(os.environ.get("ROBEXPL_DATA") or "nowhere")

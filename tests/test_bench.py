@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 
-from robexpl import bench, benchplots, compare, hotpaths, peers, readme
 from robexpl.models import mlp
 from robexpl.regimes import Adversary
+from robexpl.report import bench, benchplots, compare, hotpaths, peers, readme
 from robexpl.seeds import torch_generator
 
 LIBRARIES = {"foolbox", "torchattacks", "adversarial-robustness-toolbox", "dice-ml"} | set(peers.SIMILARITIES)

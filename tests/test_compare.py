@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robexpl import compare
+from robexpl.report import compare
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import pytest
 import torch
 from helpers import linear
 
-from robexpl import descent, ecco, study
+from robexpl import ecco
 from robexpl.readings import reading
+from robexpl.report import descent, study
 
 TARGET = torch.tensor([1])
 

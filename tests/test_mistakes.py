@@ -26,21 +26,18 @@ from robexpl import (
     attacks,
     author,
     checks,
-    compare,
     data,
     ecco,
     files,
     metrics,
     models,
-    paper,
     readings,
     regimes,
-    runner,
     stats,
-    study,
     training,
 )
 from robexpl.artifacts import ROOT
+from robexpl.report import compare, paper, runner, study
 
 TEMPLATE = '# %% tags=["parameters"]\ndataset = "digits"\nprofile = "demo"\nseeds = 1\n\n# %%\nseeds\n'
 NOTEBOOK = '{"cells": [{"cell_type": "code", "source": "mine"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
@@ -148,7 +145,7 @@ def test_a_wrong_command_is_one_line_and_a_code(
 
 def test_a_traceback_is_never_shown(place: Path) -> None:
     for name, arguments in (("runner", "latin.py a.ipynb"), ("compare", "cut stored"), ("paper", "--profile x")):
-        command = [sys.executable, "-m", f"robexpl.{name}", *arguments.split()]
+        command = [sys.executable, "-m", f"robexpl.report.{name}", *arguments.split()]
         done = subprocess.run(command, capture_output=True, text=True, cwd=place, check=False)
         assert done.returncode in (1, 2)
         assert done.stdout == ""

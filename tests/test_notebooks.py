@@ -12,8 +12,8 @@ from pathlib import Path
 import jupytext
 import pytest
 
-from robexpl import notebook, paper
 from robexpl.artifacts import ROOT
+from robexpl.report import notebook, paper
 
 FULL = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = sorted((ROOT / "tests" / "notebooks").glob("*.ipynb"))

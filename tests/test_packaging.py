@@ -51,7 +51,7 @@ def pins() -> dict[str, str]:
 
 
 def imported() -> set[str]:
-    paths = [path for folder in ("robexpl", "notebooks", "tests") for path in (ROOT / folder).glob("*.py")]
+    paths = [path for folder in ("robexpl", "notebooks", "tests") for path in (ROOT / folder).glob("**/*.py")]
     names: set[str] = set()
     for path in [*paths, ROOT / "conftest.py"]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -112,14 +112,15 @@ def test_set_up_stops_before_a_cuda_build(allowed: bool, setup: ModuleType, monk
 
 
 def test_importing_opens_no_connection_and_touches_no_global_seed() -> None:
-    modules = sorted(path.stem for path in (ROOT / "robexpl").glob("[a-z]*.py"))
+    files = (path.relative_to(ROOT).with_suffix("") for path in (ROOT / "robexpl").glob("**/[a-z]*.py"))
+    modules = sorted(".".join(file.parts) for file in files)
     script = f"""
 import sys
 sys.addaudithook(lambda event, _: sys.exit(event) if event in ("socket.connect", "socket.getaddrinfo") else None)
 import importlib, random
 state = random.getstate()
 for name in {modules!r}:
-    importlib.import_module("robexpl." + name)
+    importlib.import_module(name)
 assert random.getstate() == state
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from robexpl import artifacts, paper
+from robexpl import artifacts
+from robexpl.report import paper
 
 SOURCE = """
 #let results = sys.inputs.at("results")

@@ -23,22 +23,19 @@ from robexpl import (
     artifacts,
     attacks,
     checks,
-    compare,
     data,
     ecco,
     gradients,
     metrics,
     models,
-    notebook,
     provenance,
     readings,
     regimes,
     seeds,
     stats,
-    study,
     training,
-    words,
 )
+from robexpl.report import compare, notebook, study, words
 
 FEW = settings(max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 D, CLASSES = 6, 3

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from robexpl import readme
 from robexpl.artifacts import ROOT
+from robexpl.report import readme
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from robexpl import artifacts, notebook
+from robexpl import artifacts
+from robexpl.report import notebook
 
 TEMPLATE = """\
 # ---
@@ -66,7 +67,7 @@ class Home:
         self.template.write_text(text, encoding="utf-8")
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "robexpl.runner", str(self.template), str(self.out), *arguments]
+        command = [sys.executable, "-m", "robexpl.report.runner", str(self.template), str(self.out), *arguments]
         return subprocess.Popen(command, cwd=artifacts.ROOT, env=self.environment, stderr=subprocess.PIPE, text=True)
 
     def run(self, *arguments: str) -> tuple[int, list[str]]:

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from robexpl import artifacts, cache, notebook
+from robexpl import artifacts, cache
 from robexpl.artifacts import ROOT
+from robexpl.report import notebook
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +37,7 @@ name = "small"
 from matplotlib.figure import Figure
 
 from robexpl import artifacts
-from robexpl.networks import Subject, train
+from robexpl.report.networks import Subject, train
 
 weights = [train(Subject(dataset, "weak", seed, False, "published", 30)) for seed in range(3)]
 output = artifacts.Output(f"small-{name}", "demo")
@@ -76,7 +77,7 @@ class Place:
 
     def run(self, template: Path, name: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
         out = self.build / "out" / f"{name}.ipynb"
-        module = ("-m", "robexpl.runner", str(template), str(out), "-p", f"name={name}", *arguments)
+        module = ("-m", "robexpl.report.runner", str(template), str(out), "-p", f"name={name}", *arguments)
         return self.start(sys.executable, *module, **options)
 
     def template(self) -> Path:

@@ -3,8 +3,8 @@
 import matplotlib as mpl
 import pytest
 
-from robexpl import answers, plots, robustness, words
 from robexpl.regimes import REGIMES
+from robexpl.report import answers, plots, robustness, words
 
 LOWER = {"mean": -0.2, "low": -0.3, "high": -0.1}
 HIGHER = {"mean": 0.2, "low": 0.1, "high": 0.3}

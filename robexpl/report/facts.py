@@ -10,18 +10,18 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from robexpl import study
 from robexpl.attacks import start_points
 from robexpl.data import Dataset
 from robexpl.ecco import Settings
 from robexpl.gradients import vjp
 from robexpl.metrics import implausibility
-from robexpl.networks import Subject, network
 from robexpl.readings import reading
 from robexpl.regimes import ADVERSARIES, EVALUATION, FGSM_EPS, REGIME_NAMES, REGIMES
+from robexpl.report import study
+from robexpl.report.networks import Subject, network
+from robexpl.report.words import listed
 from robexpl.seeds import torch_generator
 from robexpl.training import fit
-from robexpl.words import listed
 
 Record = dict[str, Any]
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from robexpl import study, tables
-from robexpl.networks import Subject
 from robexpl.progress import bar
 from robexpl.readings import STATED_WEIGHTS, reading
 from robexpl.regimes import REGIMES
-from robexpl.study import STOPS, Profile
+from robexpl.report import study, tables
+from robexpl.report.networks import Subject
+from robexpl.report.study import STOPS, Profile
 
 Record = dict[str, Any]
 FACTORS = (1.0, 2.0)  # multiples of the stated energy weight

@@ -1,6 +1,6 @@
 """Compare computed results with stored ones: numbers within a tolerance, integers and words exactly.
 
-    python -m robexpl.compare STORED COMPUTED [--tolerance T]
+    python -m robexpl.report.compare STORED COMPUTED [--tolerance T]
 
 compares two folders of executed notebooks or of results, file by file.
 """
@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from robexpl.commands import Parser
-from robexpl.notebook import scrub
+from robexpl.report.commands import Parser
+from robexpl.report.notebook import scrub
 
 RTOL = 1e-6
 TIMES = {"bench.json", "bench.svg"}  # measured on one machine, never computed again by `make verify`
@@ -138,7 +138,7 @@ def _json(path: Path) -> Any:
 
 def main(argv: list[str] | None = None) -> int:
     """Compare two folders; return 1 where a file is missing or differs beyond the tolerance."""
-    parser = Parser(prog="python -m robexpl.compare", description="Compare stored and computed results.")
+    parser = Parser(prog="python -m robexpl.report.compare", description="Compare stored and computed results.")
     parser.add_argument("stored", type=Path)
     parser.add_argument("computed", type=Path)
     parser.add_argument("--tolerance", type=float, default=0.0, help="absolute, where a cell states none")

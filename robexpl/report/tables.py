@@ -16,8 +16,8 @@ import pandas as pd
 from robexpl import stats
 from robexpl.artifacts import ROOT
 from robexpl.regimes import REGIME_NAMES, REGIMES
+from robexpl.report.study import STOPS
 from robexpl.seeds import numpy_generator
-from robexpl.study import STOPS
 
 Record = dict[str, Any]
 ROBUST = tuple(regime for regime in REGIMES if regime != "standard")

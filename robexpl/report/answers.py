@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from robexpl import words
-from robexpl.gallery import Gallery
 from robexpl.readings import STOP_NAMES, reading
 from robexpl.regimes import REGIME_NAMES, REGIMES
-from robexpl.tables import ROBUST, order, thesis
+from robexpl.report import words
+from robexpl.report.gallery import Gallery
+from robexpl.report.tables import ROBUST, order, thesis
 
 Record = dict[str, Any]
 STEPS_UP = ("neither step up clearly lowers", "one of the two steps up clearly lowers", "both steps up clearly lower")

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from robexpl import attacks, checks, data, ecco, metrics
 from robexpl.cache import cached
-from robexpl.networks import Subject, load_data, network, train
 from robexpl.readings import STATED_WEIGHTS, Reading, reading
 from robexpl.regimes import EVALUATION, FGSM_EPS, REGIMES
+from robexpl.report.networks import Subject, load_data, network, train
 from robexpl.seeds import numpy_generator, torch_generator
 
 STOPS = ecco.STOPS

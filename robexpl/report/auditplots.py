@@ -7,9 +7,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from robexpl import plots
 from robexpl.regimes import REGIME_NAMES, REGIMES
-from robexpl.study import STOPS
+from robexpl.report import plots
+from robexpl.report.study import STOPS
 
 Record = Mapping[str, Any]
 KIND_LOOKS = {

@@ -1,6 +1,6 @@
 """Run a template (a percent script) as a notebook and store it with the key of what made it.
 
-    python -m robexpl.runner TEMPLATE OUT [-p KEY=YAML]... [-o KEY=YAML]... [--force]
+    python -m robexpl.report.runner TEMPLATE OUT [-p KEY=YAML]... [-o KEY=YAML]... [--force]
 
 A notebook whose key, contents and written files are current is left alone; where only the text of its template
 changed, the text is replaced around the outputs. Until a run has succeeded it changes nothing that is stored.
@@ -22,8 +22,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from robexpl import artifacts, notebook, paper
-from robexpl.commands import Parser
+from robexpl import artifacts
+from robexpl.report import notebook, paper
+from robexpl.report.commands import Parser
 
 THREADS = ("OMP", "MKL", "OPENBLAS", "NUMBA", "NUMEXPR", "VECLIB_MAXIMUM")
 
@@ -239,7 +240,7 @@ def _interrupt(number: int, _frame: Any) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line; return the exit code."""
-    parser = Parser(prog="python -m robexpl.runner", description="Run a template as a notebook.")
+    parser = Parser(prog="python -m robexpl.report.runner", description="Run a template as a notebook.")
     parser.add_argument("template", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("-p", action="append", default=[], metavar="KEY=YAML", help="a parameter of the template")

@@ -1,4 +1,4 @@
-"""Fill the README's marked sections from the results: `python -m robexpl.readme`."""
+"""Fill the README's marked sections from the results: `python -m robexpl.report.readme`."""
 
 from __future__ import annotations
 

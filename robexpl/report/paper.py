@@ -1,6 +1,6 @@
 """Compile the paper from what the notebooks wrote.
 
-    python -m robexpl.paper [--profile demo|full] [--output PDF]
+    python -m robexpl.report.paper [--profile demo|full] [--output PDF]
 
 The same sources and results give the same bytes: no system fonts, no date. A PDF that would not change is left alone.
 """
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from robexpl import artifacts
-from robexpl.commands import Parser
+from robexpl.report.commands import Parser
 
 DATASETS = {
     "demo": {"image": "digits", "tabular": "breast_cancer"},
@@ -58,7 +58,7 @@ def _compile(profile: str, root: Path, results: str) -> tuple[bytes, list[str]]:
 
 def main(argv: list[str] | None = None) -> int:
     """Compile from the command line; return the exit code."""
-    parser = Parser(prog="python -m robexpl.paper", description="Compile the paper.")
+    parser = Parser(prog="python -m robexpl.report.paper", description="Compile the paper.")
     parser.add_argument("--profile", choices=artifacts.PROFILES, default="full")
     parser.add_argument("--output", type=Path, metavar="PDF")
     arguments = parser.parse_args(argv)

@@ -9,12 +9,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from robexpl import ecco, study
+from robexpl import ecco
 from robexpl.data import Dataset
 from robexpl.metrics import implausibility
-from robexpl.networks import network
 from robexpl.readings import Reading
 from robexpl.regimes import REGIME_NAMES, REGIMES
+from robexpl.report import study
+from robexpl.report.networks import network
 from robexpl.seeds import numpy_generator, torch_generator
 
 PAIRS = (("3", "8"), ("4", "9"), ("7", "1"), ("0", "6"), ("5", "2"))  # from, to; the first is the thesis' Figure 3

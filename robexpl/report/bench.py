@@ -1,4 +1,4 @@
-"""Measure the hot paths against their peers: `python -m robexpl.bench`, or `make bench`, which installs the peers.
+"""Measure the hot paths against their peers: `make bench`, which installs them, or `python -m robexpl.report.bench`.
 
 All variants of a path take turns in one process, on one thread, and are judged by CPU time: ratios within a round are
 hardly touched by what else a machine is doing. Before any turn, a variant has to give the same result as the others.
@@ -21,11 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robexpl import ecco, metrics, peers
+from robexpl import ecco, metrics
 from robexpl.artifacts import Output
-from robexpl.benchplots import speeds
 from robexpl.data import Dataset
-from robexpl.hotpaths import (
+from robexpl.models import from_weights
+from robexpl.regimes import Adversary
+from robexpl.report import peers
+from robexpl.report.benchplots import speeds
+from robexpl.report.hotpaths import (
     CLASSES,
     HotPath,
     attack_path,
@@ -35,8 +38,6 @@ from robexpl.hotpaths import (
     similarity_path,
     training_path,
 )
-from robexpl.models import from_weights
-from robexpl.regimes import Adversary
 from robexpl.seeds import torch_generator
 from robexpl.training import fit
 
@@ -206,7 +207,7 @@ def targets(paths: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure everything and write `bench.json` and `bench.svg` among the full results."""
-    parser = argparse.ArgumentParser(prog="python -m robexpl.bench", description="Measure the hot paths.")
+    parser = argparse.ArgumentParser(prog="python -m robexpl.report.bench", description="Measure the hot paths.")
     parser.add_argument("--seconds", type=float, default=50.0, help="for each of four paths and for growth")
     seconds = parser.parse_args(argv).seconds
     torch.set_num_threads(1)

@@ -10,8 +10,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from robexpl.plots import COLUMN, PAGE, STOP_SHORT, panels
 from robexpl.regimes import REGIME_NAMES, REGIMES
+from robexpl.report.plots import COLUMN, PAGE, STOP_SHORT, panels
 
 CLASS_COLOURS = ("#E69F00", "#0072B2")
 

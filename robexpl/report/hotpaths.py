@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robexpl import attacks, ecco, metrics, peers, ssim
+from robexpl import attacks, ecco, metrics, ssim
 from robexpl.data import Dataset, load
 from robexpl.models import mlp
-from robexpl.peers import SHAPE
 from robexpl.regimes import ADVERSARIES, Adversary
+from robexpl.report import peers
+from robexpl.report.peers import SHAPE
 from robexpl.seeds import torch_generator
 from robexpl.training import fit
 

@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from robexpl.plots import COLOURS, FADED, PAGE, panels
-from robexpl.readme import shown
+from robexpl.report.plots import COLOURS, FADED, PAGE, panels
+from robexpl.report.readme import shown
 
 OURS = COLOURS["medium"]
 

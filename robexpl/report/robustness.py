@@ -9,13 +9,14 @@ import pandas as pd
 import torch
 from torch import nn
 
-from robexpl import attacks, words
+from robexpl import attacks
 from robexpl.data import Dataset
 from robexpl.metrics import accuracy
 from robexpl.readings import reading
 from robexpl.regimes import EVALUATION, REGIME_NAMES, REGIMES
+from robexpl.report import words
+from robexpl.report.tables import thesis
 from robexpl.seeds import torch_generator
-from robexpl.tables import thesis
 
 Record = dict[str, Any]
 RADII = (0.05, 0.1, 0.2, 0.3)  # of the FGSM ladder in `sanity`

@@ -16,10 +16,10 @@ from torch import nn
 
 from robexpl.ecco import Settings
 from robexpl.gradients import vjp
-from robexpl.networks import Subject, network
 from robexpl.readings import Reading, reading
 from robexpl.regimes import REGIME_NAMES, REGIMES
-from robexpl.study import Profile, default_distance, explain, frame, score, trained
+from robexpl.report.networks import Subject, network
+from robexpl.report.study import Profile, default_distance, explain, frame, score, trained
 
 Record = dict[str, Any]
 LIMIT = 2.0

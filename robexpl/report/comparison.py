@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from robexpl.plots import STOP_SHORT
 from robexpl.regimes import REGIME_NAMES, REGIMES
-from robexpl.tables import lowest, thesis
+from robexpl.report.plots import STOP_SHORT
+from robexpl.report.tables import lowest, thesis
 
 Record = dict[str, Any]
 ATTACKS = {"clean": "clean", "fgsm": "FGSM", "pgd": "PGD"}
