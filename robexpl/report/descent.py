@@ -74,7 +74,7 @@ def stability(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: P
             how = reading(name)
             made = [
                 rows(trained(dataset, regime, seed=seed, reading=how, profile=profile), how, profile)
-                for seed in range(seeds)
+                for seed in profile.seeds_of(dataset, name, seeds)
             ]
             result.setdefault(name, {})[regime] = record(pd.concat(made, ignore_index=True))
     return result
