@@ -21,7 +21,7 @@ from robexpl.gradients import Vjp, vjp
 from robexpl.progress import bar
 
 STOPS = ("decision_threshold", "generator_conditions")
-BLOCK = 128  # rows per block: keeps memory constant and the working set near the processor
+BLOCK = 100_000  # numbers per block of rows: keeps memory constant and the working set near the processor
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,10 @@ def search(
     checks.refuse_model(model, x)
     run = vjp(model)
     checks.labels(target, len(x), run(x[:1])[0].shape[1], what="target")
+    size = max(1, BLOCK // max(x.shape[1], 1))  # rows
     parts = [
-        _descend(run, x[i : i + BLOCK], start[i : i + BLOCK], target[i : i + BLOCK], settings, stop, low, high)
-        for i in bar(range(0, max(len(x), 1), BLOCK), desc="counterfactuals")
+        _descend(run, x[i : i + size], start[i : i + size], target[i : i + size], settings, stop, low, high)
+        for i in bar(range(0, max(len(x), 1), size), desc="counterfactuals")
     ]
     return Counterfactuals(*(torch.cat(column) for column in zip(*parts, strict=True)))
 

@@ -21,6 +21,7 @@ class Reading:
     energy_factor: the energy weight of the search as a multiple of the stated one.
     start_noise: standard deviation of the noise on the starting point of the search.
     proximal: the closeness term is handled by soft-thresholding, so that a stationary point can be reached.
+    finer: the step of the search is divided, and the number of its steps multiplied, by this.
     sampling: how the tabular data are sampled and split (see `data.load`).
     common_factuals: only factuals that every model of a seed classifies correctly count, instead of each its own.
     """
@@ -31,19 +32,25 @@ class Reading:
     energy_factor: float
     start_noise: float = 0.1
     proximal: bool = False
+    finer: int = 1
     sampling: str = "published"
     common_factuals: bool = False
 
     def settings(self, kind: str, **changes: float) -> Settings:
-        """Return the settings of the search for `kind` of data, "image" or "tabular", with some of them changed."""
+        """Return the settings of the search for `kind` of data, "image" or "tabular", with some of them changed.
+
+        A changed number of `steps` is one at the default step size, and is multiplied by `finer` too.
+        """
         l1, energy = STATED_WEIGHTS[checks.one_of("kind of data", kind, STATED_WEIGHTS)]
         own = {
             "l1": l1,
             "energy": self.energy_factor * energy,
             "start_noise": self.start_noise,
             "proximal": self.proximal,
+            "learning_rate": Settings.learning_rate / self.finer,
         }
-        return Settings(**{**own, **changes})
+        steps = self.finer * changes.get("steps", Settings.steps)
+        return Settings(**{**own, **changes, "steps": steps})
 
 
 READINGS = {
@@ -58,6 +65,7 @@ READINGS = {
             energy_factor=1.0,
             start_noise=0.0,
             proximal=True,
+            finer=5,
             sampling="repaired",
             common_factuals=True,
         ),

@@ -114,7 +114,8 @@ def test_readings_differ_where_they_should():
     assert published.early_stop
     assert not stated.early_stop
     assert repaired.settings("image").start_noise == 0
-    assert repaired.settings("image", steps=7).steps == 7
+    assert repaired.settings("image", steps=7).steps == 7 * repaired.finer == 35
+    assert repaired.settings("image").learning_rate == stated.settings("image").learning_rate / 5
 
 
 @pytest.mark.parametrize(
