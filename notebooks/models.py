@@ -22,11 +22,11 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from robexpl.artifacts import Output
-from robexpl.readings import reading
+from robexpl.readings import READINGS, reading
 from robexpl.regimes import REGIME_NAMES
 from robexpl.report import facts, pictures, plots, robustness, study, tables, words
 
-readings = ("published", "stated")
+readings = tuple(READINGS)
 sizes = study.profile(profile)
 seeds = sizes.networks(dataset, seeds)
 output = Output(f"models-{dataset}", profile)
@@ -92,16 +92,19 @@ Markdown(
 facts.adversary_table()
 
 # %% [markdown]
-# ## Two readings of PGD
+# ## Three readings, two kinds of PGD
 #
 # The text says *projected*. The author's program does something else: it never projects, and it stops as soon as
 # **any** entry of the whole batch has moved by $\epsilon$. One restless pixel in one of 32 images ends the attack for
 # all. We therefore train every robust network twice:
 #
 # - reading **published**: the attack stops early, as in the author's program;
-# - reading **stated**: the attack is projected, as in the text.
+# - reading **stated**: the attack is projected, as in the text;
+# - reading **repaired**: projected too, and tables are sampled so that no row is in both parts, with scaler and box
+#   taken from the training rows. On images it shares its networks with `stated`.
 #
-# Standard training knows no adversary, so both readings share that network.
+# Standard training knows no adversary: on images one standard network serves all readings. The robust networks of
+# `published` serve no other reading, and on images they are trained for half of the seeds only.
 
 # %% tags=["check-image"]
 history = study.histories(dataset, seeds=seeds, readings=readings, profile=sizes)
@@ -130,10 +133,12 @@ Markdown(facts.training_attack_sentence(realised))
 
 # %% tags=["tol-0.02"]
 accuracies = tables.accuracy_records(study.accuracies(dataset, seeds=seeds, readings=readings, profile=sizes))
-tables.show_accuracies(accuracies["published"], study.ATTACKS).rename(columns=robustness.ATTACK_NAMES)
-
-# %% tags=["tol-0.02"]
-tables.show_accuracies(accuracies["stated"], study.ATTACKS).rename(columns=robustness.ATTACK_NAMES)
+for name in readings:
+    shown = tables.show_accuracies(accuracies[name], study.ATTACKS).rename(columns=robustness.ATTACK_NAMES)
+    display(
+        Markdown(f'Reading "{name}", n = {accuracies[name]["standard"]["clean"]["n_seeds"]} networks per regime:'),
+        shown,
+    )
 
 # %% tags=["check-image"]
 reported = tables.thesis()["table1"][dataset] if profile == "full" else None

@@ -23,10 +23,10 @@ seeds = 0  # networks per regime; 0: as many as the profile says
 from IPython.display import Markdown, display
 
 from robexpl.artifacts import Output
-from robexpl.readings import reading
+from robexpl.readings import READINGS, reading
 from robexpl.report import answers, descent, facts, gallery, pictures, plots, study, tables, words
 
-readings = ("published", "stated")
+readings = tuple(READINGS)
 sizes = study.profile(profile)
 seeds = sizes.networks(dataset, seeds)
 kind, comparable = sizes.kind(dataset), profile == "full"
@@ -67,7 +67,9 @@ answers.settings_table(settings)
 # %% [markdown]
 # The readings differ in the weight $\lambda_2$ (`energy`) and in the networks: `stated` takes the weight from the
 # text, `published` twice that weight, because this is what reproduces the figures that were published (notebook
-# `audit`).
+# `audit`). `repaired` starts at the factual itself, without noise; takes steps a fifth as long over a way of the same
+# length; and handles the closeness term by soft-thresholding (`proximal`), so that its second stop, that no component
+# of the gradient mapping exceeds 0.01, can be met at a point that stays where the factual is in most inputs.
 #
 # ## How plausibility is measured
 #
@@ -100,15 +102,15 @@ differences = tables.differences(searched, tables.to_standard())
 
 # %% tags=["tol-0.5"]
 table = answers.cells_table(cells)
-table.loc["published"]
-
-# %% tags=["tol-0.5"]
-table.loc["stated"]
+for name in readings:
+    display(Markdown(f'Reading "{name}":'), table.loc[name])
 
 # %% [markdown]
 # *Mean implausibility with a 95 % bootstrap interval (over seeds, then factuals), the standard deviation over runs
 # that the thesis prints, the counterfactuals scored and the factuals skipped, the share that the network assigns to
-# the target class at the end (valid), the share that met the stop (converged), and the mean number of steps.*
+# the target class at the end (valid), the share that met the stop (converged), and the mean number of steps. `repaired`
+# counts the factuals that all four networks of a seed classify correctly; its mean over all factuals stands beside it
+# (all).*
 #
 # Is a mean of, say, 0.25 good? A distance has no meaning of its own, so we score a few points whose plausibility
 # everybody can judge, against the same target classes: real test points of the class; the factuals, which are
@@ -126,8 +128,8 @@ shown = {name: anchors[key] for key, name in facts.anchor_names(loaded).items()}
 _ = output.figure(plots.implausibility(cells, thesis=printed, anchors=shown), "implausibility")
 
 # %% [markdown]
-# *Mean implausibility by regime, with 95 % intervals. Filled: the first reading; hollow: the second; diamonds: the
-# thesis, where it can be compared. Dotted: the anchors.*
+# *Mean implausibility by regime, with 95 % intervals. Filled: the first reading; hollow: the second; half-filled: the
+# third; diamonds: the thesis, where it can be compared. Dotted: the anchors.*
 #
 # ## Robust against standard, pair by pair
 
@@ -149,11 +151,13 @@ Markdown(answers.rq1_sentences(cells, differences))
 # $c = 2\eta\lambda_2\rho\,\|\nabla f_t\|^2$. Beyond $c = 2$ the logit overshoots by more than it was off, again and
 # again, and only the kinks of the network and the walls of the box keep it in bounds. The larger the input gradients,
 # the larger $c$: a search that settles in a robust network may rattle in a standard one. So we measure $c$ at the
-# factuals and repeat one run with steps a tenth as long, ten times as many, so that the way is as long as before.
+# factuals and, in the two readings that leave the step as it was, repeat one run with steps a tenth as long, ten times
+# as many, so that the way is as long as before.
 
 # %% tags=["tol-0.05"]
+fixed = tuple(name for name in readings if reading(name).finer == 1)
 stability = descent.stability(dataset, seeds=seeds, readings=readings, profile=sizes)
-again = descent.finer(dataset, readings=readings, profile=sizes)
+again = descent.finer(dataset, readings=fixed, profile=sizes)
 descent.table(stability, again)
 
 # %% tags=["tol-0.05"]

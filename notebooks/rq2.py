@@ -22,9 +22,10 @@ seeds = 0  # networks per regime; 0: as many as the profile says
 from IPython.display import Markdown
 
 from robexpl.artifacts import Output
+from robexpl.readings import READINGS
 from robexpl.report import answers, facts, plots, study, tables
 
-readings = ("published", "stated")
+readings = tuple(READINGS)
 sizes = study.profile(profile)
 seeds = sizes.networks(dataset, seeds)
 comparable = profile == "full"
@@ -57,7 +58,8 @@ _ = output.figure(plots.trend(cells), "trend")
 
 # %% [markdown]
 # *Mean implausibility against the radius of the adversary in training, with 95 % intervals; radius 0 is the standard
-# network. Filled marks and solid lines: the first reading; hollow marks and dashed lines: the second.*
+# network. Filled marks and solid lines: the first reading; hollow marks and dashed lines: the second; half-filled marks and
+# dotted lines: the third.*
 
 # %% tags=["tol-0.02"]
 Markdown(answers.rq2_sentences(cells, steps, shares))

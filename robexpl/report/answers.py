@@ -24,8 +24,7 @@ STEP_NAMES = {
 
 def settings_records(kind: str, readings: tuple[str, ...], steps: int) -> Record:
     """Return the settings of the search by reading."""
-    every = {name: vars(reading(name).settings(kind, steps=steps)) for name in readings}
-    return {name: {key: value for key, value in s.items() if key != "proximal"} for name, s in every.items()}
+    return {name: vars(reading(name).settings(kind, steps=steps)) for name in readings}
 
 
 def settings_table(settings: Record) -> pd.DataFrame:
@@ -41,6 +40,7 @@ def cells_table(cells: Record) -> pd.DataFrame:
             for regime, c in by_regime.items():
                 rows[(name, STOP_NAMES[stop], REGIME_NAMES[regime])] = {
                     "mean [95 %]": words.mean(c),
+                    "all": f"{c['all']:.3f}",
                     "SD over runs": f"{c['sd']:.3f}" if c["sd"] is not None else "-",
                     "SD over seeds": f"{c['sd_seeds']:.3f}" if c["sd_seeds"] is not None else "-",
                     "n": c["n"],

@@ -25,6 +25,7 @@ Record = dict[str, Any]
 LIMIT = 2.0
 FINER = 10  # the check: steps a tenth as long, ten times as many, so that the way is as long
 STOP = "generator_conditions"
+COMPARED = {"fixed": "impl., one run", "finer": "impl., finer steps"}
 
 
 def factors(model: nn.Module, x: torch.Tensor, target: torch.Tensor, settings: Settings) -> torch.Tensor:
@@ -106,8 +107,7 @@ def table(records: Record, again: Record) -> pd.DataFrame:
     shown = {
         (name, REGIME_NAMES[regime]): {
             **{title: r[key] for key, title in columns.items()},
-            "impl., one run": again[name][regime]["fixed"],
-            "impl., finer steps": again[name][regime]["finer"],
+            **{title: again[name][regime][key] if name in again else None for key, title in COMPARED.items()},
         }
         for name, of_regime in records.items()
         for regime, r in of_regime.items()
@@ -118,7 +118,8 @@ def table(records: Record, again: Record) -> pd.DataFrame:
 def sentence(records: Record, again: Record) -> str:
     """Say whose searches overshoot most and what finer steps make of the gap between standard and strong."""
     lines = []
-    for name, of_regime in records.items():
+    for name in again:
+        of_regime = records[name]
         worst = max(REGIMES, key=lambda regime: of_regime[regime]["beyond"])
         r, checked = of_regime[worst], again[name]
         gaps = {key: checked["strong"][key] - checked["standard"][key] for key in ("fixed", "finer")}

@@ -86,22 +86,22 @@ def diamond(ax: Axes, x: Sequence[float] | float, y: Sequence[float] | float) ->
     ax.plot(x, y, "D", markersize=5.2, markerfacecolor="none", markeredgecolor="black", markeredgewidth=0.8, zorder=4)
 
 
-def regime_mark(regime: str, *, hollow: bool = False) -> dict[str, Any]:
-    """Return the looks of a regime's mark; hollow in the second reading."""
-    colour = COLOURS[regime]
-    return {"marker": MARKERS[regime], "color": colour, "markerfacecolor": "white" if hollow else colour}
+def regime_mark(regime: str, *, reading: int = 0) -> dict[str, Any]:
+    """Return the looks of a regime's mark: filled in the first reading, hollow in the second, half-filled in the third."""
+    return {"marker": MARKERS[regime], "color": COLOURS[regime], **_filling(COLOURS[regime], reading)}
+
+
+def _filling(colour: str, reading: int) -> dict[str, str]:
+    half = {"fillstyle": "bottom", "markerfacecoloralt": "white"} if reading == 2 else {}
+    return {"markerfacecolor": "white" if reading == 1 else colour, "markeredgecolor": colour, **half}
 
 
 def legend(fig: Figure, *, regimes: bool = True, readings: Sequence[str] = (), thesis: bool = False) -> None:
     """Explain colours, fillings and diamonds in one row above the panels."""
     handles = [Line2D([], [], linestyle="none", label=REGIME_NAMES[r], **regime_mark(r)) for r in REGIMES] * regimes
     for i, reading in enumerate(readings if len(readings) > 1 else ()):
-        fill = "white" if i else FADED
-        handles.append(
-            Line2D(
-                [], [], linestyle="none", marker="o", color=FADED, markerfacecolor=fill, label=reading_title(reading)
-            )
-        )
+        looks = {"marker": "o", "color": FADED, **_filling(FADED, i)}
+        handles.append(Line2D([], [], linestyle="none", label=reading_title(reading), **looks))
     if thesis:
         looks = {"marker": "D", "markerfacecolor": "none", "markeredgecolor": "black", "markeredgewidth": 0.8}
         handles.append(Line2D([], [], linestyle="none", label="thesis", **looks))
@@ -180,8 +180,8 @@ def implausibility(
     for ax, stop in zip(axes[0], STOP_TITLES, strict=True):
         for i, regime in enumerate(REGIMES):
             for j, reading in enumerate(readings):
-                record, y = cells[reading][stop][regime], i + 0.26 * (j - (len(readings) - 1) / 2)
-                interval(ax, record["mean"], y, record, axis="x", **regime_mark(regime, hollow=j > 0))
+                record, y = cells[reading][stop][regime], i + 0.22 * (j - (len(readings) - 1) / 2)
+                interval(ax, record["mean"], y, record, axis="x", **regime_mark(regime, reading=j))
             if thesis:
                 diamond(ax, thesis[regime][stop]["mean"], i)
         ax.set(title=STOP_TITLES[stop], xlabel="implausibility (lower: more plausible)", ylim=(rows - 0.3, -0.6))
@@ -231,10 +231,10 @@ def _by_stop(cells: Mapping, places: Mapping, xlabel: str, *, joined: bool) -> t
             across, up = places[reading], by_stop[stop]
             if joined:
                 line = [across[r]["mean"] for r in REGIMES], [up[r]["mean"] for r in REGIMES]
-                ax.plot(*line, color=FADED, linewidth=0.9, linestyle="--" if j else "-", zorder=2)
+                ax.plot(*line, color=FADED, linewidth=0.9, linestyle=("-", "--", ":")[j], zorder=2)
             for r in REGIMES:
                 for axis, record in (("x", across[r]), ("y", up[r])):
-                    interval(ax, across[r]["mean"], up[r]["mean"], record, axis=axis, **regime_mark(r, hollow=j > 0))
+                    interval(ax, across[r]["mean"], up[r]["mean"], record, axis=axis, **regime_mark(r, reading=j))
         ax.set(title=STOP_TITLES[stop], xlabel=xlabel)
     axes[0, 0].set_ylabel("implausibility")
     legend(fig, readings=list(cells))
@@ -251,7 +251,7 @@ def differences(scores: Mapping, titles: Mapping[str, str]) -> Figure:
         for j, by_role in enumerate(scores.values()):
             for i, (stop, regime) in enumerate(rows):
                 y = i + (i >= len(REGIMES)) * 0.7 + 0.2 * (j - (len(scores) - 1) / 2)
-                ax.plot(by_role[role][stop][regime], y, linestyle="none", **regime_mark(regime, hollow=j > 0))
+                ax.plot(by_role[role][stop][regime], y, linestyle="none", **regime_mark(regime, reading=j))
         ax.set(title=title, xlabel="(ours - thesis) / combined SD")
         ax.grid(axis="y", visible=False)
     places = [i + (i >= len(REGIMES)) * 0.7 for i in range(len(rows))]

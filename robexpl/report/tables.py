@@ -46,7 +46,7 @@ def accuracy_records(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, Recor
 def cells(frame: pd.DataFrame, dataset: str, comparable: bool) -> dict[str, dict[str, dict[str, Record]]]:
     """Summarise rows of `study.counterfactuals`: {reading: {stop: {regime: cell}}}.
 
-    mean: over the counted factuals of a run, then over runs and seeds; low, high: 95 % bootstrap interval; sd: n - 1
+    mean: over the counted factuals of a run, then over runs and seeds; all: the same over all factuals; low, high: 95 % bootstrap interval; sd: n - 1
     standard deviation over the runs of a seed, root mean square over seeds; z = (mean - thesis) / sqrt(sd^2 +
     sd_thesis^2) where `comparable`.
     """
@@ -71,6 +71,7 @@ def cell(rows: pd.DataFrame) -> Record:
     mean = float(seeds.mean())
     return {
         "mean": mean,
+        "all": float(rows.groupby(["seed", "run"])["implausibility"].mean().groupby("seed").mean().mean()),
         "low": mean + estimate.low - estimate.mean,
         "high": mean + estimate.high - estimate.mean,
         "sd": float(np.sqrt(np.mean(runs.std(axis=1, ddof=1) ** 2))) if runs.shape[1] > 1 else None,
