@@ -58,8 +58,8 @@ _ = output.figure(plots.trend(cells), "trend")
 
 # %% [markdown]
 # *Mean implausibility against the radius of the adversary in training, with 95 % intervals; radius 0 is the standard
-# network. Filled marks and solid lines: the first reading; hollow marks and dashed lines: the second; half-filled marks and
-# dotted lines: the third.*
+# network. Filled marks and solid lines: the first reading; hollow and dashed: the second; half-filled and dotted: the
+# third.*
 
 # %% tags=["tol-0.02"]
 Markdown(answers.rq2_sentences(cells, steps, shares))

@@ -80,7 +80,7 @@ def scores(cells: Mapping[str, Record], titles: Mapping[str, str]) -> Figure:
         for j, by_kind in enumerate(cells.values()):
             for y, (stop, regime) in zip(places, rows, strict=True):
                 z = by_kind[kind][stop][regime]["z"]
-                mark = plots.regime_mark(regime, hollow=j == 0)
+                mark = plots.regime_mark(regime, reading=int(j == 0))
                 ax.plot(z, y + 0.2 * (j - 0.5), linestyle="none", **mark)
         ax.set(title=title, xlabel="(ours - thesis) / combined SD")
         ax.grid(axis="y", visible=False)

@@ -87,7 +87,7 @@ def diamond(ax: Axes, x: Sequence[float] | float, y: Sequence[float] | float) ->
 
 
 def regime_mark(regime: str, *, reading: int = 0) -> dict[str, Any]:
-    """Return the looks of a regime's mark: filled in the first reading, hollow in the second, half-filled in the third."""
+    """Return the looks of a regime's mark: filled in the first reading, hollow in the second, else half-filled."""
     return {"marker": MARKERS[regime], "color": COLOURS[regime], **_filling(COLOURS[regime], reading)}
 
 

@@ -46,9 +46,9 @@ def accuracy_records(frame: pd.DataFrame) -> dict[str, dict[str, dict[str, Recor
 def cells(frame: pd.DataFrame, dataset: str, comparable: bool) -> dict[str, dict[str, dict[str, Record]]]:
     """Summarise rows of `study.counterfactuals`: {reading: {stop: {regime: cell}}}.
 
-    mean: over the counted factuals of a run, then over runs and seeds; all: the same over all factuals; low, high: 95 % bootstrap interval; sd: n - 1
-    standard deviation over the runs of a seed, root mean square over seeds; z = (mean - thesis) / sqrt(sd^2 +
-    sd_thesis^2) where `comparable`.
+    mean: over the counted factuals of a run, then over runs and seeds; all: the same over all factuals; low, high: 95 %
+    bootstrap interval; sd: n - 1 standard deviation over the runs of a seed, root mean square over seeds;
+    z = (mean - thesis) / sqrt(sd^2 + sd_thesis^2) where `comparable`.
     """
     result: dict[str, dict[str, dict[str, Record]]] = {}
     for (name, stop, regime), rows in frame.groupby(["reading", "stop", "regime"], sort=False):
