@@ -30,6 +30,7 @@ from robexpl.report.study import Profile, counterfactuals, default_distance, dra
 from robexpl.seeds import numpy_generator, torch_generator
 
 Record = dict[str, Any]
+ANCHORS = ("real", "mean", "blank", "factual", "noisy", "real_noisy", "uniform")
 ROUGH = ("real", "blank", "factual", "noisy")  # those that a short ladder shows
 COMPARED = ("blank", "factual", "noisy")  # those that a counterfactual should beat
 MARGIN = 1 / 20  # of the way from real points to factuals: what counts as no noticeable difference
@@ -104,7 +105,7 @@ def records(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: Pro
     result: Record = {}
     for name in readings:
         found = {seed: of_seed(dataset, name, seed, profile) for seed in profile.seeds_of(dataset, name, seeds)}
-        for key in list(next(iter(found.values())))[2:]:
+        for key in ANCHORS:
             values = np.concatenate([scored[key] for scored in found.values()])
             groups = np.concatenate([np.full(len(scored[key]), seed) for seed, scored in found.items()])
             estimate = stats.mean_interval(values, groups, rng=numpy_generator(0, "anchor", name, key))
