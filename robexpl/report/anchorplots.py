@@ -9,12 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robexpl.regimes import REGIMES
+from robexpl.regimes import REGIME_NAMES, REGIMES
+from robexpl.report.anchors import ROUGH
 from robexpl.report.plots import FADED, PAGE, STOP_SHORT, interval, legend, panels, regime_mark
 
 Record = dict[str, Any]
-STEP, BAND = 0.26, 1.45  # distance of two regimes and of two readings, where that of two anchors is 1
-LINES = ("real", "blank", "factual", "noisy")
+STEP, BAND = 0.31, 1.7  # distance of two regimes and of two readings, where that of two anchors is 1
+INNER = ("real", "factual", "noisy")  # always within the axis
 
 
 def scale(anchors: Mapping, cells: Mapping, names: Mapping[str, str], reading: str) -> Figure:
@@ -60,7 +61,7 @@ def _scaled(record: Mapping[str, float], zero: float, one: float) -> Record:
 
 def _anchors(ax: Axes, anchors: Mapping[str, Mapping], ends: list[float]) -> None:
     """Draw anchors as rows of their own, the roughest as lines down through the cells; limit the axis to the cells."""
-    inner = [*ends, *(anchors[key]["mean"] for key in LINES)]
+    inner = [*ends, *(anchors[key]["mean"] for key in INNER)]
     low, high = min(inner), max(inner)
     room = 0.06 * (high - low)
     far = high + 0.35 * (high - low)
@@ -73,7 +74,7 @@ def _anchors(ax: Axes, anchors: Mapping[str, Mapping], ends: list[float]) -> Non
             continue
         low, high = min(low, record["low"]), max(high, record["high"])
         interval(ax, record["mean"], i, record, axis="x", marker="D", color=FADED, markersize=3.6)
-        if key in LINES:
+        if key in ROUGH:
             ax.plot([record["mean"]] * 2, [i, 1e3], color=FADED, linestyle=":", linewidth=0.9, zorder=1)
     ax.set_xlim(low - room, high + room)
 
@@ -89,11 +90,13 @@ def shares(components: Mapping, parts: Mapping[str, str]) -> Figure:
         left = np.zeros(len(rows))
         for key in used:
             width = np.array([components[name][stop][regime]["shares"].get(key, 0.0) for name, regime in rows])
-            ax.barh(range(len(rows)), width, left=left, color=colours[key], height=0.75, label=parts[key])
+            ax.barh(
+                range(len(rows)), width, left=left, color=colours[key], height=0.75, edgecolor="none", label=parts[key]
+            )
             left += width
         ax.set(title=STOP_SHORT[stop], xlabel="share of the variance", xlim=(0, 1))
         ax.grid(axis="y", visible=False)
-    axes[0, 0].set_yticks(range(len(rows)), [f"{name}, {regime}" for name, regime in rows])
+    axes[0, 0].set_yticks(range(len(rows)), [f"{REGIME_NAMES[regime]}, {name}" for name, regime in rows])
     axes[0, 0].invert_yaxis()
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=len(used), columnspacing=1.0)

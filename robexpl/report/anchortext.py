@@ -33,15 +33,24 @@ def ladder_sentence(anchors: Record, names: dict[str, str], title: str) -> str:
         f"On {title} real points of the target class score {m['real']:.3f} and factuals, which are of another class, "
         f"{m['factual']:.3f}: all that plausibility has to play with is a difference of {way:.3f}."
     ]
+    if m["mean"] < m["real"]:
+        parts.append(f"Class means score {m['mean']:.3f}, less than real points: the measure likes an average.")
     empty = (m["blank"] - m["real"]) / way
-    if m["blank"] < m["factual"]:
+    if empty < 0:
+        parts.append(
+            f"The {names['blank']}, which is of no class at all, scores {m['blank']:.3f} and is called more plausible "
+            "than real points of the target class."
+        )
+    elif empty < 1:
         parts.append(
             f"The {names['blank']}, which shows nothing at all, scores {m['blank']:.3f}: by this measure it is "
             f"{100 * (1 - empty):.0f}% of the way from the factual to real points."
         )
     else:
         parts.append(f"The {names['blank']} scores {m['blank']:.3f}, more than the factuals themselves.")
-    parts.append(f"The start noise alone moves a factual by {add:+.3f}, {abs(add) / way:.1f} times that difference.")
+    parts.append(
+        f"The start noise alone moves a factual by {add:+.3f}, {100 * abs(add) / way:.0f}% of that difference."
+    )
     if m["real_noisy"] > m["factual"]:
         parts.append(
             f"A real point of the target class with that noise ({m['real_noisy']:.3f}) is called less plausible than "
@@ -96,8 +105,8 @@ def way_sentence(cells: Record) -> str:
     lines = []
     for name, by_stop in cells.items():
         for stop, by_regime in by_stop.items():
-            gone = {regime: 100 * (1 - c["mean"]) for regime, c in by_regime.items()}
-            said = words.listed([f"{value:+.0f}% ({REGIME_NAMES[r].lower()})" for r, value in gone.items()])
+            gone = {regime: round(100 * (1 - c["mean"])) + 0 for regime, c in by_regime.items()}
+            said = words.listed([f"{value:+d}% ({REGIME_NAMES[r].lower()})" for r, value in gone.items()])
             lines.append(f'- **{STOP_NAMES[stop]}, reading "{name}"**: {said}.')
     return "\n".join(lines)
 
@@ -207,9 +216,9 @@ def components_sentence(components: Record, kind: str) -> str:
     seed, mean = [c["shares"]["seed"] for c in every], [c["of_mean"] for c in every]
     what = "networks" if kind == "image" else "seeds (network, sample and split together)"
     n = every[0]["seeds"]
+    single, means = (f"{100 * min(values):.0f}% to {100 * max(values):.0f}%" for values in (seed, mean))
     return (
-        f"Of the variance of single scores {100 * min(seed):.0f}% to {100 * max(seed):.0f}% lies between {what}. A "
-        f"mean over many factuals forgets the rest: of its variance {100 * min(mean):.0f}% to {100 * max(mean):.0f}% would "
-        f"stay if the factuals were without number, and more networks alone would lower it. These shares rest on {n} "
-        f"seeds{' and are rough' if n < 10 else ''}."
+        f"Of the variance of single scores {single} lies between {what}. A mean over many factuals forgets the rest: "
+        f"of its variance {means} would stay if the factuals were without number, and only more seeds would lower it. "
+        f"These shares rest on {words.number(n)} seeds{' and are rough' if n < 10 else ''}."
     )

@@ -21,7 +21,7 @@ from robexpl.report.study import STOPS, Profile, default_distance, draw_factuals
 from robexpl.seeds import torch_generator
 
 Record = dict[str, Any]
-FACTUALS, DRAWS = 50, 3
+FACTUALS, DRAWS = 40, 3
 PARTS = {"seed": "seed", "factual": "factual", "interaction": "seed x factual", "noise": "start noise"}
 
 
