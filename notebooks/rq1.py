@@ -24,7 +24,7 @@ from IPython.display import Markdown, display
 
 from robexpl.artifacts import Output
 from robexpl.readings import READINGS, reading
-from robexpl.report import answers, descent, facts, gallery, pictures, plots, study, tables, words
+from robexpl.report import anchors, answers, descent, facts, gallery, pictures, plots, study, tables, words
 
 readings = tuple(READINGS)
 sizes = study.profile(profile)
@@ -118,13 +118,12 @@ for name in readings:
 # blank image, or the median of the training rows).
 
 # %% tags=["tol-0.02"]
-named = study.trained(dataset, "standard", seed=0, reading=reading("published"), profile=sizes)
-anchors = facts.anchors(named, sizes)
-Markdown(answers.anchors_sentence(anchors, cells, facts.anchor_names(loaded)))
+known, called = anchors.ladder(dataset, seeds=seeds, name="published", profile=sizes), anchors.names(loaded)
+Markdown(answers.anchors_sentence(known, cells, called))
 
 # %% tags=["check-image"]
 printed = tables.thesis()["table1"][dataset] if comparable else None
-shown = {name: anchors[key] for key, name in facts.anchor_names(loaded).items()}
+shown = {called[key]: value for key, value in known.items()}
 _ = output.figure(plots.implausibility(cells, thesis=printed, anchors=shown), "implausibility")
 
 # %% [markdown]
@@ -208,7 +207,7 @@ _ = output.json(
     **facts.header(f"rq1-{dataset}", sizes, seeds, readings, loaded),
     settings=settings,
     metric=metric,
-    anchors=anchors,
+    anchors=known,
     cells=cells,
     difference=differences,
     lowest={name: {stop: tables.lowest(c) for stop, c in by_stop.items()} for name, by_stop in cells.items()},

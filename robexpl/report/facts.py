@@ -10,17 +10,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from robexpl.attacks import start_points
 from robexpl.data import Dataset
-from robexpl.ecco import Settings
 from robexpl.gradients import vjp
-from robexpl.metrics import implausibility
 from robexpl.readings import reading
 from robexpl.regimes import ADVERSARIES, EVALUATION, FGSM_EPS, REGIME_NAMES, REGIMES
 from robexpl.report import study
 from robexpl.report.networks import Subject, network
 from robexpl.report.words import listed
-from robexpl.seeds import torch_generator
 from robexpl.training import fit
 
 Record = dict[str, Any]
@@ -168,31 +164,6 @@ def _largest_gradients(model: nn.Module, dataset: Dataset) -> Tensor:
     one_hot = nn.functional.one_hot(dataset.y_test, dataset.n_classes).to(dataset.x_test.dtype)
     _, pull = vjp(model)(dataset.x_test)
     return pull(one_hot).abs().amax(1)  # (n,)
-
-
-def anchors(named: Subject, profile: study.Profile, *, rows: int = 100) -> Record:
-    """Score points whose plausibility everybody can judge, against the target classes of the first factuals.
-
-    real: test points of the target class; factual: the factuals themselves, of another class; noisy: the factuals with
-    the noise that the search starts from; blank: an image without ink, for tables the median of the training rows.
-    """
-    dataset = named.load_data()
-    drawn = study.draw_factuals(dataset, seed=named.seed, runs=profile.runs, per_run=profile.factuals)
-    factual, target = dataset.x_test[drawn["row"][:rows]], drawn["target"][:rows]
-    of_class = [(dataset.y_test == label).nonzero().flatten() for label in range(dataset.n_classes)]
-    real = [of_class[label][i % len(of_class[label])] for i, label in enumerate(target.tolist())]
-    blank = torch.zeros_like(factual[:1]) if dataset.image_shape else dataset.x_train.median(0).values[None]
-    noisy = start_points(factual, Settings().start_noise, torch_generator(named.seed, "anchors"))
-    points = {"real": dataset.x_test[torch.stack(real)], "factual": factual, "noisy": noisy}
-    points["blank"] = blank.expand_as(factual).contiguous()
-    reference = study.neighbours(named, study.default_distance(profile.kind(dataset.name)))
-    return {name: float(implausibility(x, target, reference, k=profile.k).mean()) for name, x in points.items()}
-
-
-def anchor_names(dataset: Dataset) -> dict[str, str]:
-    """Return what tables and figures call the anchors."""
-    blank = "blank image" if dataset.image_shape else "median row"
-    return {"real": "real points", "factual": "factuals", "noisy": "factuals + noise", "blank": blank}
 
 
 def header(notebook: str, profile: study.Profile, seeds: int, readings: tuple[str, ...], dataset: Dataset) -> Record:
