@@ -130,14 +130,12 @@ def study(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: Profi
             chosen = [agreed([row[seed] for row in networks.values()], seed, profile) for seed in range(seeds)]
         size = min(map(len, chosen))  # a balanced design
         settings, draws = how.settings(kind, steps=profile.steps), DRAWS if how.start_noise else 1
-        for stop in STOPS:
-            for regime, subjects in networks.items():
-                found = [
-                    repeats(subject, stop, settings, rows[:size], draws, default_distance(kind), profile.k)
-                    for subject, rows in zip(subjects, chosen, strict=True)
-                ]
-                values = torch.stack([one["implausibility"] for one in found]).double().numpy()  # (S, F, D)
-                per_seed = profile.runs * profile.factuals
-                one = record(values, same_factuals=same, per_seed=per_seed)
-                result.setdefault(name, {}).setdefault(stop, {})[regime] = one
+        scores = {(stop, regime): [] for stop in STOPS for regime in REGIMES}
+        for seed, rows in enumerate(chosen):  # seeds outside: the data of one at a time
+            for stop, regime in scores:
+                arguments = (networks[regime][seed], stop, settings, rows[:size], draws, default_distance(kind))
+                scores[stop, regime].append(repeats(*arguments, profile.k)["implausibility"].double().numpy())
+        for (stop, regime), values in scores.items():  # (seeds, factuals, draws) once stacked
+            one = record(np.stack(values), same_factuals=same, per_seed=profile.runs * profile.factuals)
+            result.setdefault(name, {}).setdefault(stop, {})[regime] = one
     return result
