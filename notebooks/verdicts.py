@@ -66,7 +66,8 @@ within = audit.within(audit.cell_records(sizes, 1.0)) if profile == "full" else 
 # %%
 judged = claims.judge(tables.thesis()["claims"], readings, evidence, halves, within)
 counted = claims.tally(judged)
-Markdown(verdictplots.sentence(judged, counted))
+smallest = min(len(sizes.seeds_of(datasets[role], name, n)) // 2 for role, n in networks.items() for name in readings)
+Markdown(verdictplots.sentence(judged, counted, smallest))
 
 # %% tags=["check-image"]
 _ = output.figure(verdictplots.matrix(judged, readings), "matrix")

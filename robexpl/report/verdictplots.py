@@ -59,14 +59,19 @@ def estimate(d: Record) -> str:
     return words.delta(d) if "low" in d else f"{d['mean']:.3g}"
 
 
-def sentence(judged: Sequence[Record], counted: dict[str, int]) -> str:
-    """Say how many claims met which verdict, and which verdicts the halves of the seeds do not share."""
+def sentence(judged: Sequence[Record], counted: dict[str, int], smallest: int) -> str:
+    """Say how many claims met which verdict, and which verdicts the halves of the seeds do not share.
+
+    smallest: the networks per regime in the smallest half.
+    """
     parts = [f"{words.number(n)} {SAID[name][n != 1]}" for name, n in counted.items()]
     split = [row["id"] for row in judged if row["agree"] is False]
     halved = [row for row in judged if row["agree"] is not None]
     said = f"Of {len(judged)} claims, {words.listed(parts)}. "
     if not halved:
         return said + "There are too few seeds to judge on halves of them."
+    if smallest < 2:
+        said += "The smallest half holds one network per regime, and its intervals then cover factuals alone. "
     if not split:
         return said + f"All {len(halved)} verdicts that can be reached on halves of the seeds are the same on both."
     return said + (
