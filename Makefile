@@ -8,34 +8,46 @@ PYTHON    ?= python3
 VENV      ?= .venv
 SEEDS     ?=
 FORCE     ?=
+JOBS      ?=
 TOLERANCE ?= 0.02
 BIN       := $(VENV)/bin
 READY     := $(VENV)/.ready
 RUN       := $(BIN)/python -m robexpl.report.runner $(if $(FORCE),--force)
 
 # A misspelt variable would change nothing in silence.
-SETTINGS  := PYTHON VENV SEEDS FORCE TOLERANCE NOTEBOOKS ALLOW_CUDA
+SETTINGS  := PYTHON VENV SEEDS FORCE JOBS TOLERANCE NOTEBOOKS ALLOW_CUDA
 UNKNOWN   := $(filter-out $(SETTINGS) ROBEXPL_% PIP_%,$(foreach v,$(.VARIABLES),$(if $(findstring command,$(origin $v)),$v)))
 $(if $(strip $(UNKNOWN)),$(error unknown variable $(strip $(UNKNOWN)); known: $(SETTINGS)))
 
 # The notebooks, by the names of their templates: once per dataset, once per profile, once for the full profile alone.
-EACH := models rq1 rq2
-ONCE := background table1
+EACH := models rq1 rq2 anchors
+ONCE := background table1 verdicts
 FULL := audit
 
 DATASETS.full := mnist california
 DATASETS.demo := digits breast_cancer
-ONCE.full     := $(ONCE) $(FULL)
+ONCE.full     := $(FULL) $(ONCE)
 ONCE.demo     := $(ONCE)
 # Where a profile's executed notebooks lie, for the shell: folders may have any name.
 FOLDER.full   := "$${NOTEBOOKS:-notebooks}"
 FOLDER.demo   := "$${ROBEXPL_BUILD:-build}/demo/notebooks"
 
+DRY := $(findstring n,$(filter-out -%,$(firstword $(MAKEFLAGS))))
+# PROFILE, OPTIONS: where something is not current (exit code 4), the expensive part is computed on all cores, or in JOBS
+# processes; then the notebooks are made, two at a time unless -j says otherwise, as one on MNIST takes 1.6 GB.
+define REPORT
+@$(if $(DRY),,+)report() { $(BIN)/python -m robexpl.report.report --profile $1 $(if $(SEEDS),--seeds "$(SEEDS)") $2 "$$@" \
+	$(FOLDER.$1) $(notdir $(NOTEBOOKS.$1)); }
+	report $(if $(JOBS),--jobs "$(JOBS)") $(if $(FORCE),--force) || { code=$$?; [ $$code = 4 ] || exit $$code
+	$(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(if $(filter 1,$(JOBS)),1,2)) $1-notebooks
+	report; }
+endef
+
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 18
 
-demo: demo-notebooks  ## everything from nothing on embedded data, to build/demo/paper.pdf: 3 minutes, offline
-	@$(BIN)/python -m robexpl.report.paper --profile demo
+demo: $(READY)  ## everything from nothing on embedded data, to build/demo/paper.pdf: 3 minutes, offline
+	$(call REPORT,demo,--paper)
 
 test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 to 5 minutes, offline
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -44,20 +56,18 @@ test-all: $(READY)  ## these, and what takes long: killed, crowded, full and dam
 	ROBEXPL_TRUST=paper/trust.json $(BIN)/python -m pytest -m "slow or not slow"
 	@$(BIN)/python -m robexpl.report.readme
 
-report: full-notebooks  ## every full notebook that is not current, then paper/paper.pdf and the README's results; SEEDS=n, -j2
-	@echo "report $(words $(NOTEBOOKS.full)) notebooks are current" >&2
-	@$(BIN)/python -m robexpl.report.paper --profile full
-	@$(BIN)/python -m robexpl.report.readme
+report: $(READY)  ## every full notebook that is not current, then paper/paper.pdf and the README's results; SEEDS=n, JOBS=n
+	$(call REPORT,full,--paper)
 
 verify: $(READY)  ## recompute every full result from an empty cache and compare with the stored ones: under an hour, estimated
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
-	ROBEXPL_BUILD=$$scratch/build ROBEXPL_GENERATED=$$scratch/generated NOTEBOOKS=$$scratch/notebooks $(MAKE) full-notebooks
+	ROBEXPL_BUILD=$$scratch/build ROBEXPL_GENERATED=$$scratch/generated NOTEBOOKS=$$scratch/notebooks $(MAKE) full-results
 	$(BIN)/python -m robexpl.report.compare notebooks "$$scratch/notebooks" --tolerance $(TOLERANCE)
 	$(BIN)/python -m robexpl.report.compare paper/generated "$$scratch/generated" --tolerance $(TOLERANCE)
 
 golden: $(READY)  ## execute the small notebooks afresh and store them for the tests: 3 to 4 minutes
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
-	ROBEXPL_BUILD=$$scratch $(MAKE) demo-notebooks
+	ROBEXPL_BUILD=$$scratch $(MAKE) demo-results
 	mkdir -p tests/notebooks
 	rm -f tests/notebooks/*.ipynb
 	cp "$$scratch"/demo/notebooks/*.ipynb tests/notebooks/
@@ -96,8 +106,12 @@ endef
 $(foreach p,full demo,$(eval NOTEBOOKS.$p :=) \
   $(foreach t,$(EACH),$(foreach d,$(DATASETS.$p),$(eval $(call NOTEBOOK,$p,$t,$d)))) \
   $(foreach t,$(ONCE.$p),$(eval $(call NOTEBOOK,$p,$t,))))
+# The verdicts come last: they use what all others cache.
+$(foreach p,full demo,$(eval $p/verdicts: | $(filter-out $p/verdicts,$(NOTEBOOKS.$p))))
 full-notebooks: $(NOTEBOOKS.full)
 demo-notebooks: $(NOTEBOOKS.demo)
+full-results demo-results: %-results: $(READY)
+	$(call REPORT,$*,)
 
 .ONESHELL:
-.PHONY: help demo test test-all report verify golden bench lint lab clean full-notebooks demo-notebooks $(NOTEBOOKS.full) $(NOTEBOOKS.demo)
+.PHONY: help demo test test-all report verify golden bench lint lab clean full-notebooks demo-notebooks full-results demo-results $(NOTEBOOKS.full) $(NOTEBOOKS.demo)

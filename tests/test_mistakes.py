@@ -37,7 +37,7 @@ from robexpl import (
     training,
 )
 from robexpl.artifacts import ROOT
-from robexpl.report import compare, paper, runner, study
+from robexpl.report import compare, paper, prepare, report, runner, study
 
 TEMPLATE = '# %% tags=["parameters"]\ndataset = "digits"\nprofile = "demo"\nseeds = 1\n\n# %%\nseeds\n'
 NOTEBOOK = '{"cells": [{"cell_type": "code", "source": "mine"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
@@ -122,7 +122,19 @@ COMPARE = [
     ("stored file", "FAILED compare: expected a folder of results, got file"),
     ("stored cut", r"FAILED compare: cut.a.json is no JSON: "),
 ]
-COMMANDS = [(runner, *row) for row in RUN] + [(paper, *row) for row in COMPILE] + [(compare, *row) for row in COMPARE]
+PREPARE = [
+    ("--profile quick", r"argument --profile: invalid choice: 'quick' \(choose from"),
+    ("--profile demo --seeds two", "FAILED prepare: expected seeds as a whole number of at least 1, got 'two'"),
+    ("--profile demo --jobs 0", "FAILED prepare: expected jobs as a whole number of at least 1, got '0'"),
+]
+REPORT = [
+    ("none", "the following arguments are required: NAME, --profile"),
+    ("none rq1-mnist --profile demo", "FAILED report (demo): unknown dataset 'mnist'; known: digits, breast_cancer"),
+    ("none models --profile demo --seeds 1.5", "FAILED report (demo): expected seeds as a whole number of at least 1"),
+    ("none background-digits --profile demo", "FAILED background-digits: unknown parameter 'dataset'; background.py"),
+]
+TABLES = {runner: RUN, paper: COMPILE, compare: COMPARE, prepare: PREPARE, report: REPORT}
+COMMANDS = [(module, *row) for module, rows in TABLES.items() for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -156,11 +168,12 @@ def test_a_traceback_is_never_shown(place: Path) -> None:
 MAKE = [
     ("demo SEED=3", r"unknown variable SEED; known: PYTHON VENV SEEDS"),
     ("report seeds=3", r"unknown variable seeds; known: "),
-    ("demo SEEDS=abc", r"^FAILED models-digits: expected seeds as a whole number of at least 1, got 'abc'$"),
-    ("demo SEEDS=0", r"^FAILED models-digits: expected seeds as a whole number of at least 1, got 0$"),
-    ("demo SEEDS=-1", r"^FAILED models-digits: expected seeds as a whole number of at least 1, got -1$"),
-    ("demo SEEDS=1,2", r"^FAILED models-digits: expected seeds as a whole number of at least 1, got '1,2'$"),
-    ("demo|SEEDS=1 2", r"^expected each parameter once, got 'seeds' twice$"),
+    ("demo SEEDS=abc", r"^FAILED report \(demo\): expected seeds as a whole number of at least 1, got 'abc'$"),
+    ("demo SEEDS=0", r"^FAILED report \(demo\): expected seeds as a whole number of at least 1, got '0'$"),
+    ("demo SEEDS=-1", r"^FAILED report \(demo\): expected seeds as a whole number of at least 1, got '-1'$"),
+    ("demo SEEDS=1,2", r"^FAILED report \(demo\): expected seeds as a whole number of at least 1, got '1,2'$"),
+    ("demo|SEEDS=1 2", r"^FAILED report \(demo\): expected seeds as a whole number of at least 1, got '1 2'$"),
+    ("demo JOBS=all", r"^FAILED report \(demo\): expected jobs as a whole number of at least 1, got 'all'$"),
     ("demos", r"No rule to make target 'demos'"),
     ("demo/models-mnist", r"No rule to make target 'demo/models-mnist'"),
 ]

@@ -17,31 +17,17 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from robexpl import artifacts
-from robexpl.report import notebook, paper
-from robexpl.report.commands import Parser
-
-THREADS = ("OMP", "MKL", "OPENBLAS", "NUMBA", "NUMEXPR", "VECLIB_MAXIMUM")
-
+from robexpl.report import notebook
+from robexpl.report.arguments import check_out, pairs, parameters
+from robexpl.report.commands import Failure, Parser, Stopped, heed_signals
+from robexpl.report.workers import ONE_THREAD
 
 ROOM = 8 * 2**20  # bytes that a kernel needs for its temporary files
-
-
-class Failure(Exception):
-    """A run that ends with a message for the user and an exit code."""
-
-    def __init__(self, message: str, code: int = 1) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class Stopped(KeyboardInterrupt):
-    """SIGINT or SIGTERM."""
 
 
 def run(template: Path, out: Path, params: dict[str, Any], *, force: bool = False) -> None:
@@ -120,7 +106,7 @@ def _in_kernel(template: Path, params: dict[str, Any], scratch: Path, log: Path)
         "ROBEXPL_PROGRESS": str(log),
         "ROBEXPL_STAGE": str(scratch / "stage"),
         "TORCHINDUCTOR_CACHE_DIR": str(scratch / "torch"),  # torch makes this folder unasked
-        **{f"{library}_NUM_THREADS": "1" for library in THREADS},
+        **ONE_THREAD,
     }
     os.environ.pop("MPLBACKEND", None)
     import nbformat
@@ -186,58 +172,6 @@ def _remove_former(out: Path, files: dict[str, str]) -> None:
             file.unlink()
 
 
-def _pairs(texts: list[str]) -> dict[str, Any]:
-    import yaml
-
-    pairs: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if name in pairs:
-            raise Failure(f"expected each parameter once, got {name!r} twice", 2)
-        try:
-            pairs[name] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            equals = ""
-        if not equals or not name.isidentifier():
-            raise Failure(f"expected a parameter as KEY=YAML, got {text!r}", 2)
-    return pairs
-
-
-def _check_out(out: Path) -> None:
-    """Refuse to write over anything but a notebook: a folder, a template, somebody else's notebook."""
-    if out.suffix != ".ipynb" or out.is_dir():
-        raise Failure(f"FAILED {out.stem}: expected OUT as a notebook file, .ipynb, got {out}", 2)
-    try:
-        stored = json.loads(out.read_bytes())
-        foreign = bool(stored["cells"]) and "robexpl" not in stored["metadata"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return  # none, or a damaged one, which is made anew
-    if foreign:
-        raise Failure(f"FAILED {out.stem}: {out} is no notebook of this runner; move it away first", 2)
-
-
-def _check_values(params: dict[str, Any], known: dict[str, Any]) -> None:
-    """Refuse values that no notebook can run with, before a kernel starts."""
-    values = {**known, **params}
-    profiles = artifacts.PROFILES
-    if "profile" in values:
-        _check_name("profile", values["profile"], profiles)
-        profiles = (values["profile"],)
-    if "dataset" in params:
-        _check_name("dataset", params["dataset"], [name for p in profiles for name in paper.DATASETS[p].values()])
-    if "seeds" in params and (type(params["seeds"]) is not int or params["seeds"] < 1):
-        raise ValueError(f"expected seeds as a whole number of at least 1, got {params['seeds']!r}")
-
-
-def _check_name(what: str, value: Any, known: Collection[str]) -> None:
-    if value not in known:
-        raise ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}")
-
-
-def _interrupt(number: int, _frame: Any) -> None:
-    raise Stopped(number)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line; return the exit code."""
     parser = Parser(prog="python -m robexpl.report.runner", description="Run a template as a notebook.")
@@ -247,23 +181,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-o", action="append", default=[], metavar="KEY=YAML", help="the same, where it is declared")
     parser.add_argument("--force", action="store_true", help="run even if current")
     arguments = parser.parse_args(argv)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    heed_signals()
     logging.disable()  # what nbclient would log is said below, once
     name = arguments.out.stem
     try:
         template = arguments.template.absolute()
         if not template.is_file():
             raise Failure(f"FAILED {name}: no template {arguments.template}", 2)
-        _check_out(arguments.out)
-        known = notebook.declared(notebook.read_text(template))
-        optional = {key: value for key, value in _pairs(arguments.o).items() if key in known}
-        params = dict(sorted({**optional, **_pairs(arguments.p)}.items()))
-        for key in params:
-            if key not in known:
-                listed = ", ".join(known) or "none"
-                raise Failure(f"FAILED {name}: unknown parameter {key!r}; {template.name} declares: {listed}", 2)
-        _check_values(params, known)
+        check_out(arguments.out)
+        params = parameters(name, template, pairs(arguments.p), pairs(arguments.o))
         run(template, arguments.out, params, force=arguments.force)
     except Failure as failure:
         print(failure, file=sys.stderr)
