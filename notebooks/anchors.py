@@ -31,7 +31,6 @@ from robexpl.report import anchorplots, anchors, anchortext, components, facts, 
 readings = ("published", "stated", "repaired")
 sizes = study.profile(profile)
 seeds = sizes.networks(dataset, seeds)
-kind = sizes.kind(dataset)
 output = Output(f"anchors-{dataset}", profile)
 loaded = study.load_data(dataset, 0, "published")
 names = anchors.names(loaded)
@@ -50,7 +49,7 @@ plots.use_style()
 # - the factual and the real point **with the noise** that the search adds at its start (standard deviation 0.1);
 # - **uniform noise** over the box of valid inputs.
 #
-# On images the data are the same for every seed, and only the factuals change; on tables sample and split change with
+# On MNIST the data are the same for every seed, and only the factuals change; on tables sample and split change with
 # the seed, and the reading `repaired` samples in another way.
 
 # %% tags=["tol-0.05"]
@@ -166,11 +165,11 @@ Markdown(anchortext.control_sentence(control) if control else "Left out: no imag
 #
 # ## What do the scores vary with?
 #
-# A mean is as sure as what it is a mean of. For images one fixed set of factuals is searched in the networks of all
+# A mean is as sure as what it is a mean of. On MNIST one fixed set of factuals is searched in the networks of all
 # seeds, and the variance of the scores is divided into what belongs to the seed (one network is better throughout),
 # to the factual (some are harder for all networks), to the interplay of both and, where the search starts with noise,
-# to the noise, drawn three times. For tables each seed has its own sample and split, and therefore its own factuals:
-# "seed" then means network, sample and split together, and the interplay is part of the factual's share.
+# to the noise, drawn three times. On the other datasets each seed has its own sample and split, and therefore its own
+# factuals: "seed" then means network, sample and split together, and the interplay is part of the factual's share.
 
 # %%
 divided = components.study(dataset, seeds=seeds, readings=readings[1:], profile=sizes)
@@ -184,7 +183,7 @@ if divided:
     _ = output.figure(anchorplots.shares(divided, components.PARTS), "components")
 
 # %% tags=["tol-0.5"]
-Markdown(anchortext.components_sentence(divided, kind))
+Markdown(anchortext.components_sentence(divided))
 
 # %% [markdown]
 # *Shares of the variance of single scores. The last column of the table: the share of the variance of a regime's mean,

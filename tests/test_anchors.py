@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from robexpl import data
-from robexpl.report import anchors, anchortext, components, pixels
+from robexpl.metrics import implausibility
+from robexpl.readings import reading
+from robexpl.report import anchors, anchortext, components, pixels, study
 from robexpl.seeds import numpy_generator
 
 
@@ -162,7 +166,7 @@ def test_without_repeats_noise_stays_where_it_is(same: bool) -> None:
 def test_equal_scores_have_no_components() -> None:
     record = components.record(np.ones((3, 4, 2)), same_factuals=True, per_seed=10)
     assert record["shares"] == {"seed": 0, "factual": 0, "interaction": 0, "noise": 0}
-    assert "cannot be divided" in anchortext.components_sentence({}, "image")
+    assert "cannot be divided" in anchortext.components_sentence({})
 
 
 def test_the_soft_threshold_keeps_its_ends_and_shrinks_what_is_near_them() -> None:
@@ -193,3 +197,28 @@ def test_sentences_name_what_is_worse() -> None:
     assert "untouched by any search: none of 1 cells." in text
     assert "-50% (weak)" in anchortext.way_sentence(cells)
     assert anchortext.normalised_table(cells)["worse than"].iloc[0] == "blank, factual"
+
+
+def test_searches_are_repeated_from_the_same_factuals_with_other_noise(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("ROBEXPL_BUILD", str(tmp_path))
+    sizes = replace(study.profile("demo"), epochs={"image": 1, "tabular": 1}, steps=5, runs=1, factuals=30)
+    named = study.trained("breast_cancer", "standard", seed=0, reading=reading("stated"), profile=sizes)
+    chosen = components.agreed([named], 0, sizes, most=6)
+    settings = reading("stated").settings("tabular", steps=5)
+    arguments = (named, "generator_conditions", settings, chosen)
+    values = components.repeats(*arguments, 3, "euclidean", 20)["implausibility"]
+    assert values.shape == (len(chosen), 3)
+    assert bool((values.std(1) > 0).all())
+    wrong = tuple((row, 1 - target) for row, target in chosen)  # the factual's own class
+    with pytest.raises(ValueError, match="expected targets that differ"):
+        components.repeats(*arguments[:3], wrong, 3, "euclidean", 20)
+    found = anchors.scores(named, 1, 30, "euclidean", 20)
+    drawn = study.draw_factuals(named.load_data(), seed=0, runs=1, per_run=30)
+    direct = implausibility(
+        named.load_data().x_test[drawn["row"]],
+        drawn["target"],
+        study.neighbours(named, "euclidean"),
+        k=20,
+    )
+    assert torch.allclose(found["factual"], direct)
+    assert len({round(float(v), 5) for v in found["blank"]}) <= 2  # one point, a score for each class

@@ -188,7 +188,10 @@ def control_sentence(control: Record) -> str:
     said = {"lower": "lowers implausibility", "higher": "raises implausibility", "unclear": "changes nothing clear"}
     for stop, short in STOP_SHORT.items():
         of = control["difference"][stop]
-        parts = [f"{pixels.TITLES[t].lower()} {said[words.side(of[t])]}, {words.delta(of[t])}" for t in pixels.CONTROLS]
+        parts = [
+            f"the {pixels.TITLES[t].lower()} network {said[words.side(of[t])]}, {words.delta(of[t])}"
+            for t in pixels.CONTROLS
+        ]
         lines.append(f"{short}: {'; '.join(parts)}; the strong network: {words.delta(of['strong'])}.")
     return " ".join(lines)
 
@@ -208,13 +211,13 @@ def components_table(components: Record) -> pd.DataFrame:
     return table.loc[:, (table != "-").any()]
 
 
-def components_sentence(components: Record, kind: str) -> str:
+def components_sentence(components: Record) -> str:
     """Say where the variance of single scores lies, and where that of the means that the study compares."""
     if not components:
         return "With a single seed the variance cannot be divided."
     every = [c for by_stop in components.values() for by in by_stop.values() for c in by.values()]
     seed, mean = [c["shares"]["seed"] for c in every], [c["of_mean"] for c in every]
-    what = "networks" if kind == "image" else "seeds (network, sample and split together)"
+    what = "networks" if every[0]["crossed"] else "seeds (network, sample and split together)"
     n = every[0]["seeds"]
     single, means = (f"{100 * min(values):.0f}% to {100 * max(values):.0f}%" for values in (seed, mean))
     return (

@@ -1,7 +1,8 @@
 """What makes implausibilities vary: seeds, factuals, their interplay, start noise.
 
-Images: the same factuals are searched in the networks of all seeds, so seed and factual are crossed. Tables: a seed
-carries its own sample and split, so factuals are nested in seeds, and "seed" means network, sample and split together.
+Where all seeds share their data, as on MNIST, the same factuals are searched in the networks of all seeds: seed and
+factual are crossed. Elsewhere a seed carries its own sample and split: factuals are nested in seeds, and "seed" means
+network, sample and split together.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from robexpl import ecco, metrics, stats
 from robexpl.cache import cached
 from robexpl.readings import reading
 from robexpl.regimes import REGIMES
-from robexpl.report.networks import Subject, network
+from robexpl.report.networks import Subject, load_data, network
 from robexpl.report.study import STOPS, Profile, default_distance, draw_factuals, neighbours, trained
 from robexpl.seeds import torch_generator
 
@@ -31,7 +32,7 @@ def repeats(
 ) -> dict[str, Tensor]:
     """Score searches from the test rows chosen = ((row, target), ...), repeated with `draws` draws of start noise.
 
-    Returns implausibility (n, draws). The draws are the same for every network.
+    Returns implausibility (n, draws). Seeds draw their own noise; the networks of a seed share it.
     """
     dataset, model, reference = subject.load_data(), network(subject), neighbours(subject, distance)
     row, target = torch.tensor(chosen).T
@@ -43,6 +44,7 @@ def repeats(
             stop=stop,
             bounds=dataset.bounds,
             generator=torch_generator(subject.seed, "components", stop, draw),
+            labels=dataset.y_test[row],
         )
         columns.append(metrics.implausibility(found.x, target, reference, k=k))
     return {"implausibility": torch.stack(columns, 1)}
@@ -100,6 +102,7 @@ def record(values: np.ndarray, *, same_factuals: bool, per_seed: int) -> Record:
     total = sum(parts.values())
     rest = (total - parts["seed"]) / per_seed
     return {
+        "crossed": same_factuals,
         "parts": parts,
         "shares": {key: value / total if total else 0.0 for key, value in parts.items()},
         "sd": float(np.sqrt(total)),
@@ -111,13 +114,14 @@ def record(values: np.ndarray, *, same_factuals: bool, per_seed: int) -> Record:
 def study(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: Profile) -> Record:
     """Decompose the variance of implausibility: {reading: {stop: {regime: record}}}; empty with a single seed.
 
-    All networks of a reading search from the same factuals: of seed 0 on images, of their own seed on tables. Readings
-    that start with noise are searched with several draws of it.
+    The networks of a reading search from the same factuals, those of seed 0, where all seeds share their data, else
+    from those of their own seed. Readings that start with noise are searched with several draws of it.
     """
     if seeds < 2:
         return {}
     kind, result = profile.kind(dataset), {}
-    same = kind == "image"
+    first, second = (load_data(dataset, seed, "published").x_test for seed in (0, 1))
+    same = torch.equal(first, second)
     for name in readings:
         how = reading(name)
         networks = {

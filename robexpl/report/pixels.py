@@ -35,7 +35,7 @@ CONTROLS = ("binarised", "thresholded")
 TITLES = {**REGIME_NAMES, "binarised": "Binarised", "thresholded": "Thresholded"}
 ATTACKS = ("clean", "fgsm", "pgd")
 INPUTS = ("grey", "binary")
-SEEDS, RUNS, ROWS = 2, 1, 2000  # seeds and runs of the control, test rows attacked
+SEEDS, RUNS, ROWS = 4, 1, 2000  # seeds and runs of the control, test rows attacked; two seeds would tell nothing
 TAU = 0.1
 
 
