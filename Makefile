@@ -20,7 +20,7 @@ UNKNOWN   := $(filter-out $(SETTINGS) ROBEXPL_% PIP_%,$(foreach v,$(.VARIABLES),
 $(if $(strip $(UNKNOWN)),$(error unknown variable $(strip $(UNKNOWN)); known: $(SETTINGS)))
 
 # The notebooks, by the names of their templates: once per dataset, once per profile, once for the full profile alone.
-EACH := models rq1 rq2 anchors
+EACH := models rq1 rq2 anchors sensitivity
 ONCE := background table1 verdicts
 FULL := audit
 
