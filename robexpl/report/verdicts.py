@@ -17,7 +17,7 @@ Record = dict[str, Any]
 OUTCOMES = ("supported", "contradicted", "opposite", "undecided")
 VERDICTS = ("stands", "stands only as published", "undecided", "does not stand", "reversed", "not tested")
 ROBUST = REGIMES[1:]
-HALF_OF_THE_WAY, SLACK = 0.05, 0.01  # rules.md: the margin of `equal` on the anchors' scale; that of `overstated`
+SLACK = 0.01  # rules.md: the margin of `overstated`
 MET, UNMET = 0.95, 0.05
 AGREE, DISAGREE = 15, 12  # of 16 cells
 
