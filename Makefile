@@ -96,10 +96,10 @@ $(READY): environment.yml constraints.txt pyproject.toml .ci/setup.py
 	@$(PYTHON) .ci/setup.py $(VENV)
 	@touch $@
 
-# One target per notebook: PROFILE, TEMPLATE, DATASET or nothing. Models come first, for the others use what they cache.
+# One target per notebook: PROFILE, TEMPLATE, DATASET or nothing.
 define NOTEBOOK
 NOTEBOOKS.$1 += $1/$2$(addprefix -,$3)
-$1/$2$(addprefix -,$3): | $$(READY) $(if $(filter models,$2),,$(addprefix $1/models-,$(or $3,$(DATASETS.$1))))
+$1/$2$(addprefix -,$3): | $$(READY)
 	@$$(RUN) notebooks/$2.py $$(FOLDER.$1)/$2$(addprefix -,$3).ipynb \
 	$(addprefix -p dataset=,$3) -o profile=$1 $(addprefix -o seeds=,$(SEEDS))
 endef
