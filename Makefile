@@ -40,7 +40,7 @@ define REPORT
 	$(FOLDER.$1) $(notdir $(NOTEBOOKS.$1)); }
 	report $(if $(JOBS),--jobs "$(JOBS)") $(if $(FORCE),--force) || { code=$$?; [ $$code = 4 ] || exit $$code
 	$(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(if $(filter 1,$(JOBS)),1,2)) $1-notebooks
-	report; }
+	report --made; }
 endef
 
 help:  ## this list

@@ -131,6 +131,10 @@ REPORT = [
     ("none", "the following arguments are required: NAME, --profile"),
     ("none rq1-mnist --profile demo", "FAILED report (demo): unknown dataset 'mnist'; known: digits, breast_cancer"),
     ("none models --profile demo --seeds 1.5", "FAILED report (demo): expected seeds as a whole number of at least 1"),
+    (
+        "none table1 --profile demo --made",
+        r"^FAILED report \(demo\): edited while .* \(table1: it does not exist\)$",
+    ),
     ("none background-digits --profile demo", "FAILED background-digits: unknown parameter 'dataset'; background.py"),
 ]
 TABLES = {runner: RUN, paper: COMPILE, compare: COMPARE, prepare: PREPARE, report: REPORT}

@@ -1,11 +1,11 @@
 """Bring the report of a profile up to date: say what is not current, prepare it, and end with paper and README.
 
-    python -m robexpl.report.report --profile demo|full [--seeds N] [--jobs N] [--force] [--paper] FOLDER NAME...
+    python -m robexpl.report.report --profile demo|full [--seeds N] [--jobs N] [--force|--made] [--paper] FOLDER NAME...
 
 NAME is an executed notebook in FOLDER: its template, and its dataset where it has one, such as `models-mnist`. Where
 all are current, `--paper` compiles the paper and, for the full profile, fills the README. Where not, what they will
 ask for is computed on all cores, and the exit code 4 says that the runner's turn has come: make calls it, then this
-program again.
+program again with `--made`.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", metavar="N", help="networks per regime, instead of what the profile says")
     parser.add_argument("--jobs", metavar="N", help="processes at once, instead of one per core")
     parser.add_argument("--force", action="store_true", help="take no notebook for current")
+    parser.add_argument("--made", action="store_true", help="fail where one is not current")
     parser.add_argument("--paper", action="store_true", help="compile the paper where all are current")
     arguments = parser.parse_args(argv)
     heed_signals()
@@ -86,6 +87,9 @@ def _report(arguments: Namespace) -> int:
     if not reasons:
         _say(f"report {len(names)} notebooks are current")
         return _paper(profile) if arguments.paper else 0
+    if arguments.made:
+        shown = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise ValueError(f"edited while it was made? run the same command again ({shown})")
     _say(f"report {len(reasons)} of {len(names)} notebooks to make: {', '.join(reasons)}")
     if needed := wanted(reasons, profile):
         from robexpl.report import prepare
