@@ -105,7 +105,7 @@ text.curves_table(curves)
 
 # %% [markdown]
 # *Sign: `holds` where every interval lies on the same side of zero, `turns` where some lie surely below and others
-# surely above, `wavers` where one of them holds zero and the others agree.*
+# surely above, `wavers` where some hold zero and the others, if any, agree.*
 
 # %% tags=["tol-0.05"]
 Markdown(text.curves_sentences(curves))

@@ -209,6 +209,11 @@ def test_records_of_a_small_study(small, tiny):
             figure.clear()
 
 
+def test_the_step_limit_of_the_sizes_is_kept(small):
+    assert sensitivity.shape("digits", replace(small, steps=300), 1)[1].steps == sensitivity.SIZES["demo", "image"].most
+    assert sensitivity.shape("digits", small, 1)[1].steps == small.steps
+
+
 def test_the_mechanism_of_a_small_study(small, tiny):
     (record,) = mechanism.mechanism("breast_cancer", seeds=2, readings=("repaired",), profile=small).values()
     before, after, half = record["before"], record["after"], record["half_margin"]

@@ -77,7 +77,7 @@ def four_digits(value: float) -> float:
 
 def mechanism(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: study.Profile) -> Record:
     """Return {reading: record} of `summary`, with gradients, scales and the same for even and odd seeds (`halves`)."""
-    sized = replace(profile, runs=SIZES[profile.name, profile.kind(dataset)].runs)
+    sized = replace(profile, runs=1, factuals=SIZES[profile.name, profile.kind(dataset)].matched)
     result: Record = {}
     for name in readings:
         used = profile.seeds_of(dataset, name, seeds)

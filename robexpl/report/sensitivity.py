@@ -42,13 +42,13 @@ class Sizes:
     """Sizes for one kind of data: at most so many seeds, factuals of each, the regimes searched, the values tried.
 
     energy, l1, steps and learning_rate are multiples of the reading's own; learning_rate at a way of equal length;
-    runs: how many of the profile's runs the mechanism is examined on; most: step limit, if below the profile's.
+    matched: factuals of each seed that the mechanism is examined on; most: step limit, if below the profile's.
     """
 
     seeds: int
     factuals: int
     regimes: tuple[str, ...]
-    runs: int
+    matched: int
     most: int = 1_000_000
     map_stops: tuple[str, ...] = (GCC, DTC)
     energy: tuple[float, ...] = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0)
@@ -62,16 +62,17 @@ class Sizes:
 
 
 SMALL = Sizes(
-    1, 20, PAIR[::-1], 1, most=40, map_stops=(GCC,), energy=(0.0, 1.0, 4.0), l1=(0.1, 1.0, 10.0),
-    scale=(0.25, 1.0, 4.0),
-    reg=(0.05, 0.1), steps=(0.1, 1.0), learning_rate=(1.0, 5.0), start_noise=(0.0, 0.1), threshold=(0.5, 0.9),
+    1, 20, PAIR[::-1], 20, most=40, map_stops=(GCC,), energy=(0.0, 1.0, 4.0), l1=(0.1, 1.0, 10.0),
+    scale=(0.25, 1.0, 4.0), reg=(0.05, 0.1), steps=(0.1, 1.0), learning_rate=(1.0, 5.0), start_noise=(0.0, 0.1),
+    threshold=(0.5, 0.9),
 )  # fmt: skip
 SIZES = {
     ("full", "image"): Sizes(
-        3, 25, PAIR[::-1], 1, map_stops=(GCC,), energy=(0.0, 0.5, 1.0, 2.0, 4.0), l1=(0.0, 0.1, 1.0, 3.0, 10.0),
-        scale=(0.125, 0.5, 1.0, 2.0, 8.0), reg=(0.0, 0.05, 0.1, 0.2), learning_rate=(1.0, 2.0, 5.0),
+        3, 20, PAIR[::-1], 40, map_stops=(GCC,), energy=(0.0, 1.0, 2.0, 4.0), l1=(0.0, 0.1, 1.0, 10.0),
+        scale=(0.125, 0.5, 1.0, 2.0, 8.0), reg=(0.0, 0.05, 0.1, 0.2), learning_rate=(1.0, 5.0),
+        start_noise=(0.0, 0.1, 0.3),
     ),
-    ("full", "tabular"): Sizes(6, 50, REGIMES, 2),
+    ("full", "tabular"): Sizes(6, 50, REGIMES, 200),
     ("demo", "image"): SMALL,
     ("demo", "tabular"): replace(SMALL, seeds=2, regimes=REGIMES, map_stops=(GCC, DTC)),
 }  # fmt: skip
@@ -125,11 +126,8 @@ def estimate(frame: pd.DataFrame) -> Record:
 def shape(dataset: str, profile: study.Profile, seeds: int) -> tuple[Sizes, study.Profile, range]:
     """Return the sizes of a dataset's study, the profile cut down to them and the seeds."""
     sizes = SIZES[profile.name, profile.kind(dataset)]
-    return (
-        sizes,
-        replace(profile, runs=1, factuals=sizes.factuals),
-        profile.seeds_of(dataset, READING, seeds)[: sizes.seeds],
-    )
+    small = replace(profile, runs=1, factuals=sizes.factuals, steps=min(profile.steps, sizes.most))
+    return sizes, small, profile.seeds_of(dataset, READING, seeds)[: sizes.seeds]
 
 
 def maps(dataset: str, *, seeds: int, profile: study.Profile) -> Record:

@@ -99,6 +99,7 @@ def curves(records: Mapping) -> Figure:
                 plots.interval(ax, place, point["mean"], point, **SERIES[stop])
         ax.axhline(0, color=plots.FADED, linewidth=0.8, zorder=1)
         ax.set_xticks(range(len(points)), [number(point["value"]) for point in points])
+        ax.set_xlim(-0.5, len(points) - 0.5)
         ax.tick_params(labelsize=6.5)
         ax.set_title(TITLES[setting], fontsize=8)
         ax.grid(axis="x", visible=False)
@@ -142,7 +143,7 @@ def mechanism(records: Mapping, scales: Sequence[Mapping], gradients: Mapping[st
 
     `scales` is the curve over the logit scale, `gradients` the mean size by regime of the reading it belongs to.
     """
-    fig, grid = plots.panels(2, width=plots.PAGE, height=2.5)
+    fig, grid = plots.panels(2, width=plots.PAGE, height=2.7)
     axes = grid[0]
     names = {"before": "as trained", "after": "standard shrunk", "other_way": "strong grown"}
     fills = {"before": "#222222", "after": "white", "other_way": "#BBBBBB"}
@@ -159,7 +160,7 @@ def mechanism(records: Mapping, scales: Sequence[Mapping], gradients: Mapping[st
     axes[0].set_yticks(range(len(records)), list(records))
     axes[0].set(xlabel=ESTIMATE, ylim=(len(records) - 0.5, -0.5), title="Gradients made equal")
     axes[0].grid(axis="y", visible=False)
-    axes[0].legend(loc="best", fontsize=7)
+    fig.legend(loc="outside upper left", ncols=3, fontsize=7)
     for regime in PAIR[::-1]:
         x = [point["value"] * gradients[regime] for point in scales]
         y = [point["means"][regime] for point in scales]

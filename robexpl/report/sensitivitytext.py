@@ -122,15 +122,15 @@ def rulers_table(rulers: Record) -> pd.DataFrame:
 
 def rulers_sentence(rulers: Record) -> str:
     """Say by stop which rulers put the strong network lower, higher or leave it open."""
-    parts = []
+    parts, verbs = [], {"lower": "scores lower", "higher": "scores higher", "unclear": "is undecided"}
     for stop in next(iter(rulers.values())):
         sides = {ruler: words.side(by_stop[stop]) for ruler, by_stop in rulers.items()}
         said = [
             f"{text} by {words.listed([RULER_NAMES[r].replace(chr(10), ' ') for r in sides if sides[r] == side])}"
-            for side, text in {"lower": "lower", "higher": "higher", "unclear": "undecided"}.items()
+            for side, text in verbs.items()
             if side in sides.values()
         ]
-        parts.append(f"- **{STOP_NAMES[stop]}**: the strong network scores {'; '.join(said)}.")
+        parts.append(f"- **{STOP_NAMES[stop]}**: the strong network {'; '.join(said)}.")
     return "\n".join(parts)
 
 
@@ -180,6 +180,10 @@ def mechanism_sentences(records: Record) -> str:
             text += f"The share kept is {r['kept']:.2f} [{_end(r['kept_low'])}, {_end(r['kept_high'])}]: {kept}."
             if words.side(after) not in ("unclear", words.side(before)):
                 text += " The sign turns: what set the two apart beforehand was the scale."
+        other = r["other_way"]
+        text += f" The other way, with the strong network's logits enlarged instead, it is {words.delta(other)}"
+        agree = words.side(after) == words.side(other)
+        text += "." if agree else ", on another side of zero or undecided: the two ways do not say the same."
         lines.append(text)
     return "\n".join(lines)
 
