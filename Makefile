@@ -39,7 +39,7 @@ define REPORT
 @$(if $(DRY),,+)report() { $(BIN)/python -m robexpl.report.report --profile $1 $(if $(SEEDS),--seeds "$(SEEDS)") $2 "$$@" \
 	$(FOLDER.$1) $(notdir $(NOTEBOOKS.$1)); }
 	report $(if $(JOBS),--jobs "$(JOBS)") $(if $(FORCE),--force) || { code=$$?; [ $$code = 4 ] || exit $$code
-	$(MAKE) $(if $(filter -j%,$(MAKEFLAGS)),,-j$(if $(filter 1,$(JOBS)),1,2)) $1-notebooks
+	$(MAKE) -o "$(READY)" $(if $(filter -j%,$(MAKEFLAGS)),,-j$(if $(filter 1,$(JOBS)),1,2)) $1-notebooks
 	report --made; }
 endef
 
@@ -61,13 +61,13 @@ report: $(READY)  ## every full notebook that is not current, then paper/paper.p
 
 verify: $(READY)  ## recompute every full result from an empty cache and compare with the stored ones: under an hour, estimated
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
-	ROBEXPL_BUILD=$$scratch/build ROBEXPL_GENERATED=$$scratch/generated NOTEBOOKS=$$scratch/notebooks $(MAKE) full-results
+	ROBEXPL_BUILD=$$scratch/build ROBEXPL_GENERATED=$$scratch/generated NOTEBOOKS=$$scratch/notebooks $(MAKE) -o "$(READY)" full-results
 	$(BIN)/python -m robexpl.report.compare notebooks "$$scratch/notebooks" --tolerance $(TOLERANCE)
 	$(BIN)/python -m robexpl.report.compare paper/generated "$$scratch/generated" --tolerance $(TOLERANCE)
 
 golden: $(READY)  ## execute the small notebooks afresh and store them for the tests: 3 to 4 minutes
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
-	ROBEXPL_BUILD=$$scratch $(MAKE) demo-results
+	ROBEXPL_BUILD=$$scratch $(MAKE) -o "$(READY)" demo-results
 	mkdir -p tests/notebooks
 	rm -f tests/notebooks/*.ipynb
 	cp "$$scratch"/demo/notebooks/*.ipynb tests/notebooks/
