@@ -129,7 +129,14 @@ def evidence(shift: dict[str, float], seeds: int = 4) -> tuple[pd.DataFrame, pd.
                 for attack in ("clean", "fgsm", "pgd_early_stop", "pgd_projected"):
                     right = 900 if attack == "clean" else 200 + 150 * REGIMES.index(regime)
                     attacked.append(
-                        {"reading": name, "seed": seed, "regime": regime, "attack": attack, "correct": 1000 * right, "n": 1_000_000}
+                        {
+                            "reading": name,
+                            "seed": seed,
+                            "regime": regime,
+                            "attack": attack,
+                            "correct": 1000 * right,
+                            "n": 1_000_000,
+                        }
                     )
     columns = {"counted": True, "valid": True, "converged": True, "l1": 1.0, "label": 3, "target": 8}
     columns |= {"steps": 5, "target_prob": 0.9, "target_logit": 5.0}
