@@ -81,7 +81,7 @@ for name in readings if comparable else ():
 
 # %%
 if comparable:
-    _ = output.figure(plots.differences(comparison.z_scores(made), titles), "differences")
+    _ = output.figure(comparison.plot_z(comparison.z_scores(made), titles), "differences")
 
 # %% tags=["tol-0.3"]
 summaries = {name: comparison.summary(made[name], datasets) if comparable else None for name in readings}

@@ -45,6 +45,17 @@ def test_the_stored_text_and_code_are_the_templates(path: Path) -> None:
     assert sources(own) == expected, f"{path.name} is older than {template.name}: make report golden"
 
 
+def test_an_edited_claim_makes_stale_what_judges_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {path.stem: notebook.make_key(path, {}) for path in TEMPLATES}
+    edited = tmp_path / "thesis.json"
+    edited.write_bytes(notebook.THESIS.read_bytes().replace(b'"lower"', b'"equal"', 1))
+    assert edited.read_bytes() != notebook.THESIS.read_bytes()
+    monkeypatch.setattr(notebook, "THESIS", edited)
+    moved = {name for name, key in keys.items() if notebook.make_key(ROOT / "notebooks" / f"{name}.py", {}) != key}
+    assert {"verdicts", "table1", "audit"} <= moved
+    assert "background" not in moved
+
+
 @EVERY
 def test_it_was_not_edited_by_hand(path: Path) -> None:
     content = stored(path)

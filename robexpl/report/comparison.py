@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from robexpl.regimes import REGIME_NAMES, REGIMES
-from robexpl.report.plots import STOP_SHORT
+from robexpl.report.plots import FADED, PAGE, STOP_SHORT, STOP_TITLES, legend, panels, regime_mark
 from robexpl.report.tables import lowest, thesis
 
 Record = dict[str, Any]
@@ -74,6 +76,26 @@ def z_scores(tables: dict[str, dict[str, Record]]) -> Record:
         }
         for name, table in tables.items()
     }
+
+
+def plot_z(scores: Mapping, titles: Mapping[str, str]) -> Figure:
+    """Plot z, our mean minus the thesis' in combined SDs: {reading: {role: {stop: {regime: z}}}}, a panel per role."""
+    fig, axes = panels(len(titles), width=PAGE, height=2.7, sharey=True, sharex=True)
+    rows = [(stop, regime) for stop in STOP_TITLES for regime in REGIMES]
+    for ax, (role, title) in zip(axes[0], titles.items(), strict=True):
+        ax.axvspan(-2, 2, color="#EEF2F5", zorder=0)
+        ax.axvline(0, color=FADED, linewidth=0.8, zorder=1)
+        for j, by_role in enumerate(scores.values()):
+            for i, (stop, regime) in enumerate(rows):
+                y = i + (i >= len(REGIMES)) * 0.7 + 0.2 * (j - (len(scores) - 1) / 2)
+                ax.plot(by_role[role][stop][regime], y, linestyle="none", **regime_mark(regime, reading=j))
+        ax.set(title=title, xlabel="(ours - thesis) / combined SD")
+        ax.grid(axis="y", visible=False)
+    places = [i + (i >= len(REGIMES)) * 0.7 for i in range(len(rows))]
+    axes[0, 0].set_yticks(places, [f"{STOP_SHORT[stop]}  {REGIME_NAMES[regime]}" for stop, regime in rows])
+    axes[0, 0].invert_yaxis()
+    legend(fig, regimes=False, readings=list(scores))
+    return fig
 
 
 def summary(table: dict[str, Record], datasets: Record) -> Record:

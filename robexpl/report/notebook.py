@@ -1,8 +1,8 @@
 """Executed notebooks as they are stored: what they rest on, whether they are current, and their one byte form.
 
-Their metadata holds, under `robexpl`: `template`; `key`, a digest of code cells, parameters and the robexpl code they
-import; `text`, a digest of the whole template; `files`, the digest of each file that the run wrote; `contents`, a
-digest of the stored notebook itself.
+Their metadata holds, under `robexpl`: `template`; `key`, a digest of code cells, parameters, the robexpl code they
+import, and paper/thesis.json where that code reads it; `text`, a digest of the whole template; `files`, the digest of
+each file that the run wrote; `contents`, a digest of the stored notebook itself.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from robexpl import artifacts, provenance
 
+THESIS = artifacts.ROOT / "paper" / "thesis.json"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -49,7 +50,7 @@ def declared(text: str) -> dict[str, Any]:
 
 
 def make_key(template: Path, params: dict[str, Any]) -> str:
-    """Return the key of a run: code cells without comments, parameters, the code of the robexpl modules imported."""
+    """Return the key of a run: code cells without comments, parameters, the robexpl code imported, what that reads."""
     cells, modules = [], set()
     for head, body in code_cells(template.read_text(encoding="utf-8")):
         cells.append(('"parameters"' in head, provenance.essence(f"...\n{body}")))  # a bare string is no docstring here
@@ -57,7 +58,9 @@ def make_key(template: Path, params: dict[str, Any]) -> str:
             modules |= provenance.imports(body)
         except SyntaxError:
             pass  # the run itself will say so
-    content = json.dumps([cells, params, provenance.code_digest(modules)], sort_keys=True)
+    # figures and claims of the thesis are typed data, and what judges them reads them
+    typed = [artifacts.sha256(THESIS.read_bytes())] if "report.tables" in provenance.closure(modules) else []
+    content = json.dumps([cells, params, provenance.code_digest(modules), typed], sort_keys=True)
     return artifacts.sha256(content.encode())[:24]
 
 

@@ -239,23 +239,3 @@ def _by_stop(cells: Mapping, places: Mapping, xlabel: str, *, joined: bool) -> t
     axes[0, 0].set_ylabel("implausibility")
     legend(fig, readings=list(cells))
     return fig, axes[0]
-
-
-def differences(scores: Mapping, titles: Mapping[str, str]) -> Figure:
-    """Plot z, our mean minus the thesis' in combined SDs: {reading: {role: {stop: {regime: z}}}}, a panel per role."""
-    fig, axes = panels(len(titles), width=PAGE, height=2.7, sharey=True, sharex=True)
-    rows = [(stop, regime) for stop in STOP_TITLES for regime in REGIMES]
-    for ax, (role, title) in zip(axes[0], titles.items(), strict=True):
-        ax.axvspan(-2, 2, color="#EEF2F5", zorder=0)
-        ax.axvline(0, color=FADED, linewidth=0.8, zorder=1)
-        for j, by_role in enumerate(scores.values()):
-            for i, (stop, regime) in enumerate(rows):
-                y = i + (i >= len(REGIMES)) * 0.7 + 0.2 * (j - (len(scores) - 1) / 2)
-                ax.plot(by_role[role][stop][regime], y, linestyle="none", **regime_mark(regime, reading=j))
-        ax.set(title=title, xlabel="(ours - thesis) / combined SD")
-        ax.grid(axis="y", visible=False)
-    places = [i + (i >= len(REGIMES)) * 0.7 for i in range(len(rows))]
-    axes[0, 0].set_yticks(places, [f"{STOP_SHORT[stop]}  {REGIME_NAMES[regime]}" for stop, regime in rows])
-    axes[0, 0].invert_yaxis()
-    legend(fig, regimes=False, readings=list(scores))
-    return fig
