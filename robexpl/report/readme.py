@@ -79,7 +79,11 @@ def verdict_of(claim: Record) -> str:
 
 def counted(tally: Record) -> str:
     """Write how many claims met which verdict."""
-    plural = {"stands": "stand", "stands only as published": "stand only as published", "does not stand": "do not stand"}
+    plural = {
+        "stands": "stand",
+        "stands only as published": "stand only as published",
+        "does not stand": "do not stand",
+    }
     known = {name: n for name, n in tally.items() if name != "not tested"}
     return ", ".join(f"{n} {name if n == 1 else plural.get(name, name)}" for name, n in known.items())
 
