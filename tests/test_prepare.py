@@ -202,6 +202,7 @@ def test_missing_data_are_one_line(
     assert line.startswith("FAILED prepare: no mnist/train-images-idx3-ubyte.gz: tried ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
 def test_a_stopped_run_leaves_no_process_and_nothing_half_written(
     number: signal.Signals, jobs: int, tmp_path: Path

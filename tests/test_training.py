@@ -11,6 +11,7 @@ from robexpl import attacks, data, metrics, models
 from robexpl.readings import READINGS, reading
 from robexpl.regimes import ADVERSARIES, REGIMES, adversary
 from robexpl.seeds import torch_generator
+from robexpl.stacked import fit_seeds
 from robexpl.training import fit
 
 
@@ -138,3 +139,35 @@ def test_a_loss_that_is_not_finite_is_refused(digits):
     broken = dataclasses.replace(digits, x_train=digits.x_train[:4] * 3e38, y_train=digits.y_train[:4])
     with pytest.raises(ValueError, match="expected a finite training loss, got nan"):
         fit(broken, "standard", seed=0, epochs=1)
+
+
+@pytest.mark.parametrize(("regime", "early_stop"), [("standard", False), ("weak", True), ("medium", False)])
+def test_stacked_seeds_are_those_trained_one_by_one(digits, regime, early_stop):
+    few = dataclasses.replace(digits, x_train=digits.x_train[:75], y_train=digits.y_train[:75])
+    stacked = fit_seeds(few, regime, seeds=[4, 0], early_stop=early_stop, epochs=2)
+    for model, seed in zip(stacked, (4, 0), strict=True):
+        single = fit(few, regime, seed=seed, early_stop=early_stop, epochs=2)
+        for ours, expected in zip(model.parameters(), single.parameters(), strict=True):
+            torch.testing.assert_close(ours, expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("early_stop", [False, True])
+def test_stacked_seeds_may_have_data_and_boxes_of_their_own(early_stop):
+    tables = [data.load("breast_cancer", seed=seed, sampling="repaired") for seed in (0, 1)]
+    stacked = fit_seeds(tables, "weak", seeds=[0, 1], early_stop=early_stop, epochs=1)
+    for model, dataset, seed in zip(stacked, tables, (0, 1), strict=True):
+        single = fit(dataset, "weak", seed=seed, early_stop=early_stop, epochs=1)
+        for ours, expected in zip(model.parameters(), single.parameters(), strict=True):
+            torch.testing.assert_close(ours, expected, atol=2e-5, rtol=0)
+
+
+def test_stacked_seeds_of_other_shapes_are_refused(digits):
+    table = data.load("breast_cancer")
+    for datasets, seeds, said in (
+        ([digits, table], [0, 1], r"expected datasets of one shape, got \["),
+        ([table, table], [0], "expected seeds, and one dataset or one per seed, got 1 seeds, 2 datasets"),
+        (digits, [], "expected seeds, and one dataset or one per seed, got 0 seeds, 1 datasets"),
+        ([digits, 3], [0, 1], "expected datasets"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            fit_seeds(datasets, "weak", seeds=seeds)

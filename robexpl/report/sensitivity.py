@@ -68,16 +68,16 @@ SMALL = Sizes(
 )  # fmt: skip
 SIZES = {
     ("full", "image"): Sizes(
-        3, 20, PAIR[::-1], 40, map_stops=(GCC,), energy=(0.0, 1.0, 2.0, 4.0), l1=(0.0, 0.1, 1.0, 10.0),
+        5, 20, PAIR[::-1], 40, map_stops=(GCC,), energy=(0.0, 1.0, 2.0, 4.0), l1=(0.0, 0.1, 1.0, 10.0),
         scale=(0.125, 0.5, 1.0, 2.0, 8.0), reg=(0.0, 0.05, 0.1, 0.2), learning_rate=(1.0, 5.0),
         start_noise=(0.0, 0.1, 0.3),
     ),
     ("full", "tabular"): Sizes(
-        4, 30, PAIR[::-1], 40, most=200, map_stops=(GCC,), energy=(0.0, 0.5, 1.0, 2.0, 4.0), l1=(0.0, 0.1, 1.0, 10.0),
+        8, 40, PAIR[::-1], 40, most=200, map_stops=(GCC,), energy=(0.0, 0.5, 1.0, 2.0, 4.0), l1=(0.0, 0.1, 1.0, 10.0),
         scale=(0.125, 0.5, 1.0, 2.0, 8.0), reg=(0.0, 0.05, 0.1, 0.2), learning_rate=(1.0, 5.0),
     ),
     ("demo", "image"): SMALL,
-    ("demo", "tabular"): replace(SMALL, seeds=2, regimes=REGIMES, map_stops=(GCC, DTC)),
+    ("demo", "tabular"): replace(SMALL, seeds=2, regimes=REGIMES),
 }  # fmt: skip
 
 

@@ -1,0 +1,156 @@
+"""Training of several seeds of one regime in one pass: their perceptrons are stacked and multiplied batch by batch.
+
+Small networks leave a GPU idle; stacked, S of them cost little more than one. The results are those of `training.fit`
+up to the order in which floating-point sums are taken. The report itself trains one network per process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from robexpl import checks
+from robexpl.attacks import start_points
+from robexpl.data import Dataset
+from robexpl.models import from_weights, mlp
+from robexpl.progress import bar
+from robexpl.regimes import adversary
+from robexpl.seeds import torch_generator
+from robexpl.training import HIDDEN
+
+Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # (S, d, h), (S, 1, h), (S, h, classes), (S, 1, classes)
+
+
+def fit_seeds(
+    datasets: Dataset | Sequence[Dataset],
+    regime: str,
+    *,
+    seeds: Sequence[int],
+    early_stop: bool = False,
+    epochs: int = 20,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    device: str | torch.device = "cpu",
+) -> list[nn.Sequential]:
+    """Train one network per seed, all at once on `device`, as `training.fit` does one by one; return them on the CPU.
+
+    `datasets` is one for all seeds or one per seed, of equal shapes. Initial weights, order of the batches and noise of
+    the attacks come from each seed's own streams, drawn on the CPU, so that every device sees the same ones.
+    """
+    opponent = adversary(regime)
+    checks.positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    x, y, low, high, first = _stack(datasets, len(seeds), device)
+    hidden = HIDDEN["image" if first.image_shape else "tabular"]
+    parameters = _initial(x.shape[-1], hidden, first.n_classes, seeds, device)
+    orders = [torch_generator(seed, "order") for seed in seeds]
+    noises = [torch_generator(seed, "attack", regime) for seed in seeds]
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    each = torch.arange(len(seeds), device=device)[:, None] if len(x) > 1 else 0
+    progress = bar(range(int(epochs)), desc=f"{first.name} {regime} {len(seeds)} seeds")
+    for epoch in progress:
+        order = torch.stack([torch.randperm(x.shape[1], generator=generator) for generator in orders]).to(device)
+        losses = []
+        for rows in order.split(int(batch_size), dim=1):  # (S, b)
+            clean, label = x[each, rows], nn.functional.one_hot(y[each, rows], first.n_classes).to(x.dtype)
+            if opponent is None:
+                losses.append(_backward(parameters, clean, label, 1.0))
+            else:
+                start = [
+                    start_points(part, opponent.step_size, noise) for part, noise in zip(clean, noises, strict=True)
+                ]
+                attack = _ascend_until if early_stop else _ascend_within
+                adversarial = attack(parameters, clean, label, torch.stack(start), low, high, **vars(opponent))
+                both, twice = torch.cat([adversarial, clean], 1), torch.cat([label, label], 1)
+                losses.append(_backward(parameters, both, twice, 2.0))
+            optimizer.step()
+        loss = torch.stack(losses).mean(0)  # (S,)
+        if bad := [seed for seed, value in zip(seeds, loss.tolist(), strict=True) if not value < float("inf")]:
+            raise ValueError(f"expected a finite training loss, got none in epoch {epoch + 1} of {regime}, seeds {bad}")
+        progress.set_postfix(loss=f"{float(loss.mean()):.3f}")
+    w1, b1, w2, b2 = (part.detach().cpu() for part in parameters)
+    named = zip(w1.mT, b1[:, 0], w2.mT, b2[:, 0], strict=True)
+    names = ("0.weight", "0.bias", "2.weight", "2.bias")
+    return [from_weights({n: part.contiguous() for n, part in zip(names, parts, strict=True)}) for parts in named]
+
+
+def _stack(
+    datasets: Dataset | Sequence[Dataset], seeds: int, device: str | torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Dataset]:
+    """Return x (D, n, d), y (D, n) and the box, low and high (D, 1, d), D datasets: 1 for all, or one per seed."""
+    every = [datasets] if isinstance(datasets, Dataset) else list(datasets)
+    for dataset in every:
+        checks.refuse_type("datasets", dataset, Dataset)
+        checks.refuse_rows(dataset.x_train, dataset.y_train, dataset.n_classes)
+    if not seeds or len(every) not in (1, seeds):
+        raise ValueError(f"expected seeds, and one dataset or one per seed, got {seeds} seeds, {len(every)} datasets")
+    if len(shapes := {(tuple(dataset.x_train.shape), dataset.n_classes) for dataset in every}) > 1:
+        raise ValueError(f"expected datasets of one shape, got {sorted(shapes)}")
+    boxes = [[edge.expand_as(d.x_train[:1]) for edge in checks.box(d.bounds, d.x_train)] for d in every]
+    low, high = (torch.stack(edges).to(device) for edges in zip(*boxes, strict=True))
+    x, y = torch.stack([d.x_train for d in every]), torch.stack([d.y_train.long() for d in every])
+    return x.to(device), y.to(device), low, high, every[0]
+
+
+def _initial(inputs: int, hidden: int, outputs: int, seeds: Sequence[int], device: str | torch.device) -> Weights:
+    models = [mlp(inputs, hidden, outputs, generator=torch_generator(seed, "weights")) for seed in seeds]
+    parts = []
+    for layer in (0, 2):
+        parts.append(torch.stack([model[layer].weight.detach().t() for model in models]))
+        parts.append(torch.stack([model[layer].bias.detach()[None] for model in models]))
+    return tuple(part.to(device).contiguous().requires_grad_() for part in parts)
+
+
+def _forward(parameters: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return activations (S, b, h) and logits (S, b, classes)."""
+    w1, b1, w2, b2 = (part.detach() for part in parameters)
+    hidden = torch.baddbmm(b1, x, w1).relu_()
+    return hidden, torch.baddbmm(b2, hidden, w2)
+
+
+def _direction(parameters: Weights, x: Tensor, one_hot: Tensor) -> Tensor:
+    """Return sign(grad_x CE), shape (S, b, d)."""
+    hidden, logits = _forward(parameters, x)
+    back = torch.bmm(torch.softmax(logits, -1).sub_(one_hot), parameters[2].detach().mT).mul_(hidden.sign_())
+    return torch.bmm(back, parameters[0].detach().mT).sign_()
+
+
+def _ascend_within(
+    parameters: Weights, x: Tensor, one_hot: Tensor, start: Tensor, low: Tensor, high: Tensor,
+    *, eps: float, step_size: float, steps: int,
+) -> Tensor:  # fmt: skip
+    """Make projected steps, as `attacks.ascend_within` does."""
+    lower, upper = torch.clamp(x - eps, low, high), torch.clamp(x + eps, low, high)
+    adv = torch.clamp(start, lower, upper)
+    for _ in range(steps):
+        adv.add_(_direction(parameters, adv, one_hot), alpha=step_size)
+        adv = torch.clamp(adv, lower, upper)
+    return adv
+
+
+def _ascend_until(
+    parameters: Weights, x: Tensor, one_hot: Tensor, start: Tensor, low: Tensor, high: Tensor,
+    *, eps: float, step_size: float, steps: int,
+) -> Tensor:  # fmt: skip
+    """Make steps until any entry of a seed's batch has moved by eps, each seed by itself."""
+    adv = torch.clamp(start, low, high)
+    for _ in range(steps):
+        going = (adv - x).abs().amax((1, 2)) < eps  # (S,)
+        if not going.any():
+            break
+        step = _direction(parameters, adv, one_hot).mul_(going[:, None, None] * step_size)
+        adv = torch.clamp(adv.add_(step), low, high)
+    return adv
+
+
+def _backward(parameters: Weights, x: Tensor, one_hot: Tensor, scale: float) -> Tensor:
+    """Set the gradients of scale * mean CE of every seed and return these losses, as `gradients.backward` does."""
+    w1, b1, w2, b2 = parameters
+    hidden, logits = _forward(parameters, x)
+    log_probabilities = torch.log_softmax(logits, -1)
+    delta = (log_probabilities.exp() - one_hot).mul_(scale / x.shape[1])  # (S, b, classes)
+    w2.grad, b2.grad = torch.bmm(hidden.mT, delta), delta.sum(1, keepdim=True)
+    delta = torch.bmm(delta, w2.detach().mT).mul_(hidden.sign())
+    w1.grad, b1.grad = torch.bmm(x.mT, delta), delta.sum(1, keepdim=True)
+    return -scale * (log_probabilities * one_hot).sum(-1).mean(1)
