@@ -46,10 +46,10 @@ endef
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 18
 
-demo: $(READY)  ## everything from nothing on embedded data, to build/demo/paper.pdf: 3 minutes, offline
+demo: $(READY)  ## everything from nothing on embedded data, to build/demo/paper.pdf: 3 to 4 minutes, offline
 	$(call REPORT,demo,--paper)
 
-test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 to 5 minutes, offline
+test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 to 4 minutes, offline
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY)  ## these, and what takes long: killed, crowded, full and damaged; 15 minutes more
@@ -59,7 +59,7 @@ test-all: $(READY)  ## these, and what takes long: killed, crowded, full and dam
 report: $(READY)  ## every full notebook that is not current, then paper/paper.pdf and the README's results; SEEDS=n, JOBS=n
 	$(call REPORT,full,--paper)
 
-verify: $(READY)  ## recompute every full result from an empty cache and compare with the stored ones: under an hour, estimated
+verify: $(READY)  ## recompute every full result from an empty cache and compare with the stored ones: 2 to 3 hours, estimated
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
 	ROBEXPL_BUILD=$$scratch/build ROBEXPL_GENERATED=$$scratch/generated NOTEBOOKS=$$scratch/notebooks $(MAKE) -o "$(READY)" full-results
 	$(BIN)/python -m robexpl.report.compare notebooks "$$scratch/notebooks" --tolerance $(TOLERANCE)
