@@ -52,9 +52,11 @@ demo: $(READY)  ## everything from nothing on embedded data, to build/demo/paper
 test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 to 4 minutes, offline
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-all: $(READY)  ## these, and what takes long: killed, crowded, full and damaged; 15 minutes more
-	ROBEXPL_TRUST=paper/trust.json $(BIN)/python -m pytest -m "slow or not slow"
+test-slow: $(READY)  ## a small report killed, crowded, out of room and damaged: 7 minutes, then the README's table of it
+	ROBEXPL_TRUST=paper/trust.json $(BIN)/python -m pytest -m slow
 	@$(BIN)/python -m robexpl.report.readme
+
+test-all: test test-slow  ## both
 
 report: $(READY)  ## every full notebook that is not current, then paper/paper.pdf and the README's results; SEEDS=n, JOBS=n
 	$(call REPORT,full,--paper)
@@ -114,4 +116,4 @@ full-results demo-results: %-results: $(READY)
 	$(call REPORT,$*,)
 
 .ONESHELL:
-.PHONY: help demo test test-all report verify golden bench lint lab clean full-notebooks demo-notebooks full-results demo-results $(NOTEBOOKS.full) $(NOTEBOOKS.demo)
+.PHONY: help demo test test-slow test-all report verify golden bench lint lab clean full-notebooks demo-notebooks full-results demo-results $(NOTEBOOKS.full) $(NOTEBOOKS.demo)

@@ -5,7 +5,7 @@
 # %% [markdown]
 # # Do we measure what the thesis measured? Our code on the author's own networks
 #
-# *Expected time: 6 to 15 minutes on two cores, by machine. Needs the author's eight networks (fetched with checksums).*
+# *Expected time: 5 to 8 minutes on two cores, by machine. Needs the author's eight networks (fetched with checksums).*
 #
 # **The claim examined** (thesis, Table 1 and sections 4.2, 4.3). All of it, in a way that a reproduction with networks
 # of its own cannot: the author published the eight trained networks behind Table 1, so nothing is left to training.

@@ -1,6 +1,6 @@
 """What takes minutes: the report killed, crowded, started twice, on a full disk, read-only and damaged.
 
-`make test-all` runs it. What was tried goes to the file that ROBEXPL_TRUST names, and from there to the README.
+`make test-slow` runs it. What was tried goes to the file that ROBEXPL_TRUST names, and from there to the README.
 """
 
 from __future__ import annotations

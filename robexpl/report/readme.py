@@ -113,10 +113,10 @@ def table() -> str:
 
 
 def trust() -> str:
-    """Tabulate what the long tests tried, from the file that `make test-all` writes."""
+    """Tabulate what the long tests tried, from the file that `make test-slow` writes."""
     path = ROOT / "paper" / "trust.json"
     if not path.is_file():
-        return "`make test-all` has not been run yet.\n"
+        return "`make test-slow` has not been run yet.\n"
     rows = json.loads(path.read_text(encoding="utf-8"))["tried"]
     lines = [f"| {row['what']} | {row['times']} | {row['outcome']} |" for row in rows]
     return "\n".join(["| what was tried | times | what happened, every time |", "|---|---:|---|", *lines]) + "\n"
