@@ -16,7 +16,7 @@ from robexpl.report.sensitivity import DTC, GCC, PAIR, reached
 
 TITLES = {
     "scale": "logits multiplied by s",
-    "reg": r"curvature $\rho$ of the energy",
+    "reg": r"curvature $\rho$",
     "steps": "steps (of 0.1)",
     "learning_rate": "step size, way as long",
     "start_noise": "noise at the start",
@@ -98,7 +98,9 @@ def curves(records: Mapping) -> Figure:
             for place, point in zip(places, line, strict=True):
                 plots.interval(ax, place, point["mean"], point, **SERIES[stop])
         ax.axhline(0, color=plots.FADED, linewidth=0.8, zorder=1)
-        ax.set_xticks(range(len(points)), [number(point["value"]) for point in points])
+        every = -(-len(points) // 6)  # more names than that would run into each other
+        named = range(0, len(points), every)
+        ax.set_xticks(named, [number(points[i]["value"]) for i in named])
         ax.set_xlim(-0.5, len(points) - 0.5)
         ax.tick_params(labelsize=6.5)
         ax.set_title(TITLES[setting], fontsize=8)
@@ -120,7 +122,7 @@ def number(value: float) -> str:
 
 def rulers(records: Mapping) -> Figure:
     """Draw `sensitivity.rulers`: the estimate in units of the standard network's mean, a row per ruler."""
-    fig, axes = plots.panels(1, width=plots.COLUMN, height=0.8 + 0.42 * len(records))
+    fig, axes = plots.panels(1, width=plots.COLUMN, height=1.0 + 0.42 * len(records))
     ax = axes[0, 0]
     for i, by_stop in enumerate(records.values()):
         for j, stop in enumerate((GCC, DTC)):
@@ -130,7 +132,7 @@ def rulers(records: Mapping) -> Figure:
     ax.set_yticks(range(len(records)), [RULER_NAMES[ruler] for ruler in records])
     ax.set(xlabel=f"{ESTIMATE}, % of standard", ylim=(len(records) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
-    fig.legend(handles=_stops(), loc="outside upper center", ncols=2)
+    fig.legend(handles=_stops(), loc="outside upper center", ncols=1)
     return fig
 
 
