@@ -52,7 +52,7 @@ demo: $(READY)  ## everything from nothing on embedded data, to build/demo/paper
 test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 to 4 minutes, offline
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-slow: $(READY)  ## a small report killed, crowded, out of room and damaged: 7 minutes, then the README's table of it
+test-slow: $(READY)  ## a small report killed, crowded, out of room and damaged: 9 minutes, then the README's table of it
 	ROBEXPL_TRUST=paper/trust.json $(BIN)/python -m pytest -m slow
 	@$(BIN)/python -m robexpl.report.readme
 
