@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from robexpl import checks
-from robexpl.attacks import start_points
+from robexpl.attacks import ascend_within, start_points
 from robexpl.data import Dataset
+from robexpl.gradients import Pull, Vjp
 from robexpl.models import from_weights, mlp
 from robexpl.progress import bar
-from robexpl.regimes import adversary
+from robexpl.regimes import Adversary, adversary
 from robexpl.seeds import torch_generator
 from robexpl.training import HIDDEN
 
@@ -41,7 +42,9 @@ def fit_seeds(
     """
     opponent = adversary(regime)
     checks.positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    x, y, low, high, first = _stack(datasets, len(seeds), device)
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence):
+        raise ValueError(f"expected seeds as a list of integers, got {seeds!r}")
+    x, y, box, first = _stack(datasets, len(seeds), device)
     hidden = HIDDEN["image" if first.image_shape else "tabular"]
     parameters = _initial(x.shape[-1], hidden, first.n_classes, seeds, device)
     orders = [torch_generator(seed, "order") for seed in seeds]
@@ -60,8 +63,7 @@ def fit_seeds(
                 start = [
                     start_points(part, opponent.step_size, noise) for part, noise in zip(clean, noises, strict=True)
                 ]
-                attack = _ascend_until if early_stop else _ascend_within
-                adversarial = attack(parameters, clean, label, torch.stack(start), low, high, **vars(opponent))
+                adversarial = _attack(parameters, clean, label, torch.stack(start), box, opponent, early_stop)
                 both, twice = torch.cat([adversarial, clean], 1), torch.cat([label, label], 1)
                 losses.append(_backward(parameters, both, twice, 2.0))
             optimizer.step()
@@ -77,8 +79,8 @@ def fit_seeds(
 
 def _stack(
     datasets: Dataset | Sequence[Dataset], seeds: int, device: str | torch.device
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Dataset]:
-    """Return x (D, n, d), y (D, n) and the box, low and high (D, 1, d), D datasets: 1 for all, or one per seed."""
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], Dataset]:
+    """Return x (D, n, d), y (D, n) and the box, low and high (D, 1, d) each; D datasets, 1 for all or one per seed."""
     every = [datasets] if isinstance(datasets, Dataset) else list(datasets)
     for dataset in every:
         checks.refuse_type("datasets", dataset, Dataset)
@@ -90,7 +92,7 @@ def _stack(
     boxes = [[edge.expand_as(d.x_train[:1]) for edge in checks.box(d.bounds, d.x_train)] for d in every]
     low, high = (torch.stack(edges).to(device) for edges in zip(*boxes, strict=True))
     x, y = torch.stack([d.x_train for d in every]), torch.stack([d.y_train.long() for d in every])
-    return x.to(device), y.to(device), low, high, every[0]
+    return x.to(device), y.to(device), (low, high), every[0]
 
 
 def _initial(inputs: int, hidden: int, outputs: int, seeds: Sequence[int], device: str | torch.device) -> Weights:
@@ -109,39 +111,42 @@ def _forward(parameters: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
     return hidden, torch.baddbmm(b2, hidden, w2)
 
 
-def _direction(parameters: Weights, x: Tensor, one_hot: Tensor) -> Tensor:
-    """Return sign(grad_x CE), shape (S, b, d)."""
-    hidden, logits = _forward(parameters, x)
-    back = torch.bmm(torch.softmax(logits, -1).sub_(one_hot), parameters[2].detach().mT).mul_(hidden.sign_())
-    return torch.bmm(back, parameters[0].detach().mT).sign_()
+def _vjp(parameters: Weights) -> Vjp:
+    """Return logits and pullback of all networks as `gradients.vjp` does, for rows (S b, d) that lie seed by seed."""
+    w1, _, w2, _ = (part.detach() for part in parameters)
+
+    def run(x: Tensor) -> tuple[Tensor, Pull]:
+        hidden, logits = _forward(parameters, x.view(len(w1), -1, x.shape[1]))
+
+        def pull(v: Tensor) -> Tensor:
+            back = torch.bmm(v.view(logits.shape), w2.mT).mul_(hidden.sign())
+            return torch.bmm(back, w1.mT).flatten(0, 1)
+
+        return logits.flatten(0, 1), pull
+
+    return run
 
 
-def _ascend_within(
-    parameters: Weights, x: Tensor, one_hot: Tensor, start: Tensor, low: Tensor, high: Tensor,
-    *, eps: float, step_size: float, steps: int,
+def _attack(
+    parameters: Weights, x: Tensor, one_hot: Tensor, start: Tensor, box: tuple[Tensor, Tensor], opponent: Adversary,
+    early_stop: bool,
 ) -> Tensor:  # fmt: skip
-    """Make projected steps, as `attacks.ascend_within` does."""
-    lower, upper = torch.clamp(x - eps, low, high), torch.clamp(x + eps, low, high)
-    adv = torch.clamp(start, lower, upper)
+    """Perturb x (S, b, d) as `training.fit` does, by projected steps or until any entry of a seed's batch has moved."""
+    low, high = (edge.expand_as(x).flatten(0, 1) for edge in box)
+    run, rows, labels = _vjp(parameters), x.flatten(0, 1), one_hot.flatten(0, 1)
+    adv = torch.clamp(start.flatten(0, 1), low, high)
+    eps, step_size, steps = opponent.eps, opponent.step_size, opponent.steps
+    if not early_stop:
+        return ascend_within(run, rows, labels, adv, eps, step_size, steps, low, high).view(x.shape)
     for _ in range(steps):
-        adv.add_(_direction(parameters, adv, one_hot), alpha=step_size)
-        adv = torch.clamp(adv, lower, upper)
-    return adv
-
-
-def _ascend_until(
-    parameters: Weights, x: Tensor, one_hot: Tensor, start: Tensor, low: Tensor, high: Tensor,
-    *, eps: float, step_size: float, steps: int,
-) -> Tensor:  # fmt: skip
-    """Make steps until any entry of a seed's batch has moved by eps, each seed by itself."""
-    adv = torch.clamp(start, low, high)
-    for _ in range(steps):
-        going = (adv - x).abs().amax((1, 2)) < eps  # (S,)
+        going = (adv - rows).abs().view(x.shape).amax((1, 2)) < eps  # (S,): each seed ends by itself
         if not going.any():
             break
-        step = _direction(parameters, adv, one_hot).mul_(going[:, None, None] * step_size)
+        logits, pull = run(adv)
+        sign = pull(torch.softmax(logits, 1).sub_(labels)).sign_()
+        step = sign * (going * step_size).repeat_interleave(x.shape[1])[:, None]
         adv = torch.clamp(adv.add_(step), low, high)
-    return adv
+    return adv.view(x.shape)
 
 
 def _backward(parameters: Weights, x: Tensor, one_hot: Tensor, scale: float) -> Tensor:

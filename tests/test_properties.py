@@ -6,7 +6,6 @@ boxes of any size. `outcome` is the rule that every function is held to.
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from robexpl import (
     readings,
     regimes,
     seeds,
+    stacked,
     stats,
     training,
 )
@@ -42,7 +42,6 @@ D, CLASSES = 6, 3
 NET = models.mlp(D, 5, CLASSES, generator=torch.Generator().manual_seed(0))
 DEEP = nn.Sequential(nn.Linear(D, 4), nn.Tanh(), nn.Linear(4, CLASSES))  # no closed form
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-GUARDED = "refuse_model" in inspect.getsource(attacks)  # stored results rest on the text of the modules as it is
 
 
 def outcome(call: Callable[[], Any]) -> Any:
@@ -82,7 +81,7 @@ def arrays(draw: st.DrawFn, d: int = D, clean: bool = False) -> Tensor:
         "long": lambda: x.long(), "bool": lambda: x > 0.5, "1d": lambda: x.flatten(), "3d": lambda: x[None],
         "grad": lambda: x.clone().requires_grad_(),
     }  # fmt: skip
-    if spoil == "width" and GUARDED:
+    if spoil == "width":
         x = x[:, 1:]
     return changes.get(spoil, lambda: x)()
 
@@ -183,7 +182,6 @@ def test_search(data: Any, x: Tensor, bounds: Any, model: nn.Module, stop: str, 
             assert bool((found.target_prob[found.converged] >= made.threshold).all())
 
 
-@pytest.mark.skipif(not GUARDED, reason="stored results rest on the text of these modules as it is")
 @FEW
 @given(
     dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float64]), double=st.booleans(),
@@ -246,7 +244,6 @@ def test_perceptrons(sizes: tuple, seed: int) -> None:
     epochs=st.sampled_from([1, 0, 1.5, "1"]), batch=st.sampled_from([4, 1, 0, None]), rate=SIZES,
 )  # fmt: skip
 def test_training(x: Tensor, regime: str, early: bool, bounds: Any, epochs: Any, batch: Any, rate: Any) -> None:
-    assume(GUARDED or (x.ndim == 2 and x.is_floating_point() and len(x) and not x.requires_grad))
     y = torch.arange(len(x)) % CLASSES
     named = tuple(map(str, range(D)))
     small = data.Dataset("small", "Small", x, y, x, y, bounds, None, CLASSES, named, ("a", "b", "c"))
@@ -254,6 +251,10 @@ def test_training(x: Tensor, regime: str, early: bool, bounds: Any, epochs: Any,
     model = outcome(lambda: training.fit(small, regime, **arguments))
     if model is not None and isinstance(rate, float) and rate < 1:
         assert finite(*(weight.detach() for weight in model.parameters()))
+    del arguments["seed"]
+    pair = outcome(lambda: stacked.fit_seeds(small, regime, seeds=[0, 1], **arguments))
+    assert (pair is None) == (model is None)
+    assert outcome(lambda: stacked.fit_seeds(small, regime, seeds=0, **arguments)) is None
 
 
 # Measures
