@@ -63,7 +63,7 @@ def answer() -> str:
         "",
         f"- On the author's own networks our code gives {audit['within_2']['2']} of 16 published implausibilities "
         f"within two combined standard deviations at twice the stated energy weight, and {audit['within_2']['1']} at "
-        f"the stated one; of the weights tried, {weights} compatible with the figures for images.",
+        f"the stated one. Of the weights tried, {weights} compatible with the figures for images.",
         f"- New: under GCC the search on the standard {images['title']} network does not settle. With steps a tenth as "
         f"long its implausibility is {after['standard']:.3f} instead of {before['standard']:.3f}, that of the strong "
         f"network {after['strong']:.3f} instead of {before['strong']:.3f}.",
@@ -79,13 +79,16 @@ def verdict_of(claim: Record) -> str:
 
 def counted(tally: Record) -> str:
     """Write how many claims met which verdict."""
-    plural = {
+    plural = {  # in the order of the rules
         "stands": "stand",
         "stands only as published": "stand only as published",
+        "undecided": "are undecided",
         "does not stand": "do not stand",
+        "reversed": "are reversed",
     }
-    known = {name: n for name, n in tally.items() if name != "not tested"}
-    return ", ".join(f"{n} {name if n == 1 else plural.get(name, name)}" for name, n in known.items())
+    singular = {"undecided": "is undecided", "reversed": "is reversed"}
+    found = {name: tally[name] for name in plural if name in tally}
+    return ", ".join(f"{n} {singular.get(name, name) if n == 1 else plural[name]}" for name, n in found.items())
 
 
 def table() -> str:
