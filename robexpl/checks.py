@@ -93,6 +93,7 @@ def labels(y: Tensor, n: int, n_classes: int | None = None, what: str = "labels"
 
 def box(bounds: Bounds, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the box (low, high) as tensors that broadcast with x: scalars, or one value per feature of shape (d,)."""
+    refuse_hollow("bounds", *(bounds if isinstance(bounds, (tuple, list)) else [bounds]))
     try:
         low, high = (torch.as_tensor(side, dtype=x.dtype, device=x.device) for side in bounds)
     except (TypeError, ValueError, RuntimeError, OverflowError):
@@ -122,12 +123,21 @@ def refuse_numbers(what: str, values: Tensor, x: Tensor) -> None:
     """Raise unless values are a finite tensor with the type and the device of x."""
     for tensor in (values, x):
         refuse_type(what, tensor, Tensor)
+    refuse_hollow(what, values, x)
     if (values.dtype, values.device) != (x.dtype, x.device):
         raise ValueError(f"expected {what} as {x.dtype} on {x.device}, got {values.dtype} on {values.device}")
     if not torch.isfinite(values).all():
         raise ValueError(
             f"expected finite numbers in {what}, got {int((~torch.isfinite(values)).sum())} NaN or infinite"
         )
+
+
+def refuse_hollow(what: str, *values: Any) -> None:
+    """Raise where a tensor among the values is sparse, complex or without values."""
+    for value in values:
+        if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_meta or value.is_complex()):
+            kind = f"{value.layout}, {value.dtype} on {value.device}"
+            raise ValueError(f"expected {what} as dense real tensors with values, got {kind}")
 
 
 def refuse_image_shape(shape: Any) -> None:

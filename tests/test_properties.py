@@ -8,14 +8,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from strategies import (
+    BOXES,
+    CLASSES,
+    COUNTS,
+    DEVICES,
+    FEW,
+    NET,
+    NETS,
+    SIZES,
+    D,
+    arrays,
+    classes,
+    finite,
+    inside,
+    outcome,
+)
 from torch import Tensor, nn
 
 from robexpl import (
@@ -36,90 +51,6 @@ from robexpl import (
     training,
 )
 from robexpl.report import compare, notebook, study, words
-
-FEW = settings(max_examples=40, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-D, CLASSES = 6, 3
-NET = models.mlp(D, 5, CLASSES, generator=torch.Generator().manual_seed(0))
-DEEP = nn.Sequential(nn.Linear(D, 4), nn.Tanh(), nn.Linear(4, CLASSES))  # no closed form
-DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-
-
-def outcome(call: Callable[[], Any]) -> Any:
-    """Return what a call gives, None where it refuses in one line; anything else it raises fails the test."""
-    try:
-        return call()
-    except ValueError as error:
-        line = str(error)
-    assert line
-    assert line.isprintable() or "\n" not in line, line
-    return None
-
-
-@st.composite
-def arrays(draw: st.DrawFn, d: int = D, clean: bool = False) -> Tensor:
-    """Draw points as users have them: most of them good, in any layout."""
-    n = draw(st.integers(0, 9))
-    x = torch.rand(n, d, generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
-    layout = draw(st.sampled_from(["plain", "transposed", "every other", "expanded", "constant feature", "constant"]))
-    if layout == "transposed":
-        x = torch.rand(d, n, generator=torch.Generator().manual_seed(n)).T
-    elif layout == "every other":
-        x = x.repeat_interleave(2, 0)[::2]
-    elif layout == "expanded":
-        x = x[:1].expand(n, d)
-    elif layout == "constant feature":
-        x[:, 0] = 0.5
-    elif layout == "constant":
-        x = torch.full((n, d), 0.5)
-    if clean:
-        return x
-    spoil = draw(st.sampled_from([None] * 6 + ["nan", "inf", "-inf", "long", "bool", "1d", "3d", "width", "grad"]))
-    if spoil in ("nan", "inf", "-inf") and n:
-        x = x.clone()
-        x[-1, -1] = float(spoil)
-    changes = {
-        "long": lambda: x.long(), "bool": lambda: x > 0.5, "1d": lambda: x.flatten(), "3d": lambda: x[None],
-        "grad": lambda: x.clone().requires_grad_(),
-    }  # fmt: skip
-    if spoil == "width":
-        x = x[:, 1:]
-    return changes.get(spoil, lambda: x)()
-
-
-@st.composite
-def classes(draw: st.DrawFn, n: int) -> Any:
-    """Draw labels for n points: most of them good, also of one class alone."""
-    y = torch.from_numpy(np.array(draw(st.lists(st.integers(0, CLASSES - 1), min_size=n, max_size=n)), dtype=np.int64))
-    bad = ["uint8", "int32", "float", "bool", "high", "low", "wide", "list"]
-    kind = draw(st.sampled_from(["good"] * 5 + ["one", *bad]))
-    changes = {
-        "one": lambda: torch.zeros_like(y), "uint8": lambda: y.to(torch.uint8), "int32": lambda: y.int(),
-        "float": lambda: y.float(), "bool": lambda: y > 0, "high": lambda: y + CLASSES, "low": lambda: y - 1,
-        "wide": lambda: y[:, None], "list": y.tolist,
-    }  # fmt: skip
-    return changes.get(kind, lambda: y)()
-
-
-SIZES = st.sampled_from([0, 0.0, 1e-30, 0.1, 1, 3.5, 1e30, -0.1, math.nan, math.inf, "0.1", None, True])
-COUNTS = st.sampled_from([0, 1, 3, 2.0, 1.5, -1, math.nan, "2", None])
-BOXES = st.sampled_from(
-    [
-        (0.0, 1.0), (0, 1), (-1e30, 1e30), (-math.inf, math.inf), (0.0, 1.0 + 1e-6), (torch.zeros(D), torch.ones(D)),
-        (0.0, torch.ones(D)), (-torch.ones(D), 1), (1.0, 0.0), (0.5, 0.5), (0.0, math.nan), (torch.zeros(2), 1.0), 1.0,
-        None, "01", (0, 1, 2), (np.zeros(D), np.ones(D)),
-    ]
-)  # fmt: skip
-NETS = st.sampled_from([NET, DEEP])
-
-
-def inside(x: Tensor, bounds: Any) -> bool:
-    low, high = (torch.as_tensor(side, dtype=x.dtype) for side in bounds)
-    return bool(((x >= low) & (x <= high)).all())
-
-
-def finite(*tensors: Tensor) -> bool:
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
-
 
 # Attacks and search
 
