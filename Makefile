@@ -61,7 +61,7 @@ test-all: test test-slow  ## both
 report: $(READY)  ## every full notebook that is not current, then paper/paper.pdf and the README's results; SEEDS=n, JOBS=n
 	$(call REPORT,full,--paper)
 
-verify: $(READY)  ## recompute every full result from an empty cache and compare with the stored ones: 2 to 3 hours, estimated
+verify: $(READY)  ## recompute every full result from an empty cache and compare with the stored ones: about 4 hours, estimated
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
 	ROBEXPL_BUILD=$$scratch/build ROBEXPL_GENERATED=$$scratch/generated NOTEBOOKS=$$scratch/notebooks $(MAKE) -o "$(READY)" full-results
 	$(BIN)/python -m robexpl.report.compare notebooks "$$scratch/notebooks" --tolerance $(TOLERANCE)

@@ -149,7 +149,7 @@ _ = output.figure(auditplots.scores(cells, titles), "scores")
 #
 # If cells were independent and normal, $\sum z^2$ would be, up to a constant, minus twice the log-likelihood. We vary
 # one setting at a time, with one run of 100 factuals, and let the sixteen published cells choose. The first panel asks
-# for the energy weight; the others, at the weight twice the stated one, for the curvature $\rho$ of the energy and for
+# for the energy weight; the others, at the weight twice the stated one, for the ridge $\rho$ of the energy and for
 # the noise on the starting point, which the text does not mention at all.
 
 # %% tags=["tol-3"]
@@ -183,7 +183,7 @@ alone = profiles["energy"]["of"]
 Markdown(
     f"Of the energy weights tried, the published figures fit best at **{best['energy']:g}** (sum of squared z "
     f"{min(profiles['energy']['sum_z2']):.1f}, against {at_stated:.1f} at the stated {stated:g}); compatible, "
-    f"within 3.84 of the least sum, are {spans['energy']}. Twice the stated weight is {2 * stated:g}. The curvature "
+    f"within 3.84 of the least sum, are {spans['energy']}. Twice the stated weight is {2 * stated:g}. The ridge "
     f"fits best at {best['reg']:g} (compatible: {spans['reg']}) and the start noise at {best['start_noise']:g} "
     f"(compatible: {spans['start_noise']}).\n\n"
     f"{titles['image']} alone, where data and networks are exactly the author's, asks for an energy weight of "

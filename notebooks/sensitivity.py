@@ -86,7 +86,7 @@ Markdown(text.maps_sentences(maps, shares))
 #
 # - **Logit scale.** Multiply the last layer by $s$. Every prediction stays what it was, so a property of the classifier
 #   cannot depend on $s$; the search, which asks for a target logit, may.
-# - **Curvature $\rho$ of the energy.** The target logit at rest is $1/(2\rho)$; without curvature there is no rest.
+# - **Ridge $\rho$ of the energy.** The target logit at rest is $1/(2\rho)$; without a ridge there is no rest.
 # - **Steps, step size, noise at the start.** Where and when a descent is cut off.
 # - **Target probability.** The first stop asks for 0.5; at 0.9 or 0.99 the networks are compared at equal confidence.
 # - **Neighbours.** How many training points the ruler averages over.
@@ -98,7 +98,8 @@ curves = sensitivity.curves(dataset, seeds=seeds, profile=sizes)
 _ = output.figure(figures.curves(curves), "curves")
 
 # %% [markdown]
-# *Strong - standard with 95 % intervals along each setting, on scales of their own. Shaded: the reading's own value.*
+# *Strong - standard with 95 % intervals along each setting, on scales of their own. Shaded: the value that all other
+# panels keep, the reading's own except for the number of steps, which the cap above may have cut.*
 
 # %% tags=["tol-0.05"]
 text.curves_table(curves)

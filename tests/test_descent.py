@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from helpers import linear
@@ -45,18 +46,29 @@ def small() -> study.Profile:
 
 
 def test_records_of_a_small_study(small):
-    records = descent.stability("digits", seeds=1, readings=("stated",), profile=small)
-    again = descent.finer("digits", readings=("stated",), profile=small)
+    records = descent.stability("digits", seeds=2, readings=("stated",), profile=small)
+    again = descent.finer("digits", seeds=2, readings=("stated",), profile=small)
+    checked, gaps = descent.compared(again, small.steps), descent.gaps(again)
     for regime, record in records["stated"].items():
         assert 0 <= record["beyond"] <= 1
         assert record["factor"] > 0
-        checked = again["stated"][regime]
-        assert (checked["rate"], checked["steps"]) == (0.01, 200)
-        assert 0 < checked["finer"] < 1
-    assert list(descent.table(records, again).index.get_level_values("regime")) == [
+        found = checked["stated"][regime]
+        assert (found["steps"], found["n_seeds"]) == (200, 2)
+        rows = again[(again["regime"] == regime) & again["correct"]]
+        assert found["n"] == len(rows) / 2
+        for way in ("fixed", "finer"):
+            by_seed = [part["implausibility"].mean() for _, part in rows[rows["way"] == way].groupby("seed")]
+            assert found[way] == pytest.approx(np.mean(by_seed))
+    for way in ("fixed", "finer"):
+        gap, means = gaps["stated"][way], {regime: found[way] for regime, found in checked["stated"].items()}
+        assert gap["low"] <= gap["mean"] <= gap["high"]
+        assert gap["mean"] == pytest.approx(means["strong"] - means["standard"], abs=0.05)  # pairs: on common factuals
+    assert list(descent.table(records, checked).index.get_level_values("regime")) == [
         "Standard", "Weak", "Medium", "Strong",
     ]  # fmt: skip
-    assert "With steps a tenth as long" in descent.sentence(records, again)
+    said = descent.sentence(records, checked, gaps)
+    assert "With steps a tenth as long" in said
+    assert "two seeds" in said
 
 
 def test_the_factor_is_that_of_the_readings_settings(small):

@@ -13,10 +13,10 @@ from robexpl.report.study import STOPS
 
 Record = Mapping[str, Any]
 KIND_LOOKS = {
-    "image": {"color": "#4D4D4D", "linestyle": "--", "marker": "s", "markersize": 3},
-    "tabular": {"color": "#D55E00", "linestyle": ":", "marker": "^", "markersize": 3},
+    "image": {"color": "#009E73", "linestyle": "--", "marker": "s", "markersize": 3},
+    "tabular": {"color": "#CC79A7", "linestyle": ":", "marker": "D", "markersize": 3},
 }
-SETTING_LABELS = {"energy": "energy weight", "reg": "reg of the energy", "start_noise": "start noise (SD)"}
+SETTING_LABELS = {"energy": "energy weight λ₂", "reg": "ridge ρ", "start_noise": "start noise (SD)"}
 
 
 def profile(
@@ -38,12 +38,12 @@ def profile(
             )  # fmt: skip
         for kind, looks in KIND_LOOKS.items():
             ax.plot(found["values"], found["of"][kind]["sum_z2"], linewidth=1.0, label=titles[kind], **looks)
-        ax.plot(found["values"], found["sum_z2"], marker="o", color=plots.COLOURS["medium"], label=f"all {cells} cells")
+        ax.plot(found["values"], found["sum_z2"], marker="o", color="#222222", label=f"all {cells} cells")
         best = found["values"].index(found["best"])
         ax.plot(found["best"], found["sum_z2"][best], "o", markersize=8, markerfacecolor="none", color="black")
         ax.set(xlabel=SETTING_LABELS[setting], yscale="log")
         ax.yaxis.set_major_formatter("{x:g}")
-    axes[0, 0].set_ylabel("sum of squared z")
+    axes[0, 0].set_ylabel("sum of z²")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=len(handles))
     return fig

@@ -80,7 +80,7 @@ def z_scores(tables: dict[str, dict[str, Record]]) -> Record:
 
 def plot_z(scores: Mapping, titles: Mapping[str, str]) -> Figure:
     """Plot z, our mean minus the thesis' in combined SDs: {reading: {role: {stop: {regime: z}}}}, a panel per role."""
-    fig, axes = panels(len(titles), width=PAGE, height=2.7, sharey=True, sharex=True)
+    fig, axes = panels(len(titles), width=PAGE, height=2.7, sharey=True)
     rows = [(stop, regime) for stop in STOP_TITLES for regime in REGIMES]
     for ax, (role, title) in zip(axes[0], titles.items(), strict=True):
         ax.axvspan(-2, 2, color="#EEF2F5", zorder=0)

@@ -18,12 +18,14 @@ from robexpl.ecco import Settings
 from robexpl.gradients import vjp
 from robexpl.readings import Reading, reading
 from robexpl.regimes import REGIME_NAMES, REGIMES
+from robexpl.report import tables, words
 from robexpl.report.networks import Subject, network
 from robexpl.report.study import Profile, default_distance, explain, frame, score, trained
 
 Record = dict[str, Any]
 LIMIT = 2.0
 FINER = 10  # the check: steps a tenth as long, ten times as many, so that the way is as long
+CHECKED = 5  # seeds of the check
 STOP = "generator_conditions"
 COMPARED = {"fixed": "impl., one run", "finer": "impl., finer steps"}
 
@@ -81,28 +83,49 @@ def stability(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: P
     return result
 
 
-def finer(dataset: str, *, readings: tuple[str, ...], profile: Profile) -> Record:
-    """Search one run of seed 0 again with shorter steps: {reading: {regime: {fixed, finer, n, rate, steps}}}.
+def finer(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: Profile) -> pd.DataFrame:
+    """Search one run again with shorter steps, up to `CHECKED` seeds: the rows of `study.frame`, each twice.
 
-    fixed and finer are mean implausibilities over the same factuals, under generator conditions.
+    Column `way`: "fixed", the step of the study, or "finer", steps a tenth as long and ten times as many.
     """
-    one, result = replace(profile, runs=1), {}
-    longer = replace(one, steps=FINER * profile.steps)
+    one = replace(profile, runs=1)
+    longer, frames = replace(one, steps=FINER * profile.steps), []
     for name in readings:
         how = reading(name)
-        for regime in REGIMES:
-            subject = trained(dataset, regime, seed=0, reading=how, profile=profile)
-            rate = how.settings(profile.kind(dataset)).learning_rate / FINER
-            found = [frame(subject, STOP, how, one), frame(subject, STOP, how, longer, learning_rate=rate)]
-            fixed, again = (float(f.loc[f["correct"], "implausibility"].mean()) for f in found)
-            n = int(found[0]["correct"].sum())
-            checked = {"fixed": fixed, "finer": again, "n": n, "rate": rate, "steps": longer.steps}
-            result.setdefault(name, {})[regime] = checked
+        rate = how.settings(profile.kind(dataset)).learning_rate / FINER
+        for seed in profile.seeds_of(dataset, name, seeds)[:CHECKED]:
+            for regime in REGIMES:
+                subject = trained(dataset, regime, seed=seed, reading=how, profile=profile)
+                found = {
+                    "fixed": frame(subject, STOP, how, one),
+                    "finer": frame(subject, STOP, how, longer, learning_rate=rate),
+                }
+                frames += [rows.assign(way=way, counted=rows["correct"]) for way, rows in found.items()]
+    return pd.concat(frames, ignore_index=True)
+
+
+def compared(again: pd.DataFrame, steps: int) -> Record:
+    """Summarise `finer`: {reading: {regime: {fixed, finer, n, n_seeds, steps}}}, means over seeds of their means."""
+    result: Record = {}
+    for (name, regime), rows in again[again["counted"]].groupby(["reading", "regime"], sort=False):
+        by_seed = rows.groupby(["way", "seed"])["implausibility"].mean().unstack("seed")  # (ways, seeds)
+        means = {way: float(by_seed.loc[way].mean()) for way in COMPARED}
+        n, n_seeds = int((rows["way"] == "finer").sum()), by_seed.shape[1]
+        result.setdefault(name, {})[regime] = {**means, "n": n, "n_seeds": n_seeds, "steps": FINER * steps}
     return result
 
 
+def gaps(again: pd.DataFrame) -> Record:
+    """Compare strong - standard by way, paired: {reading: {way: difference}}."""
+    found = {way: tables.differences(rows, {"strong": ("strong", "standard")}) for way, rows in again.groupby("way")}
+    return {
+        name: {way: by_reading[name][STOP]["strong"] for way, by_reading in found.items()}
+        for name in again["reading"].unique()
+    }
+
+
 def table(records: Record, again: Record) -> pd.DataFrame:
-    """Tabulate the records of `stability` and of `finer`."""
+    """Tabulate the records of `stability` and of `compared`."""
     columns = {"factor": "c (median)", "beyond": "share with c > 2", "validity": "valid"}
     shown = {
         (name, REGIME_NAMES[regime]): {
@@ -115,25 +138,25 @@ def table(records: Record, again: Record) -> pd.DataFrame:
     return pd.DataFrame(shown).T.rename_axis(["reading", "regime"]).round(3)
 
 
-def sentence(records: Record, again: Record) -> str:
+def sentence(records: Record, again: Record, between: Record) -> str:
     """Say whose searches overshoot most and what finer steps make of the gap between standard and strong."""
     lines = []
     for name in again:
         of_regime = records[name]
         worst = max(REGIMES, key=lambda regime: of_regime[regime]["beyond"])
-        r, checked = of_regime[worst], again[name]
-        gaps = {key: checked["strong"][key] - checked["standard"][key] for key in ("fixed", "finer")}
+        r, checked, gap = of_regime[worst], again[name], between[name]
         overshoot = (
             "no search starts beyond the limit"
             if r["beyond"] == 0
             else f"the {REGIME_NAMES[worst].lower()} network overshoots most: {r['beyond']:.2f} of its searches start "
             f"beyond the limit, and {r['validity']:.2f} of them all end valid"
         )
+        n_seeds = checked["strong"]["n_seeds"]
         lines.append(
             f'- **Reading "{name}"**: {overshoot}. With steps a tenth as long the standard network goes from '
             f"{checked['standard']['fixed']:.3f} to {checked['standard']['finer']:.3f}, the strong one from "
             f"{checked['strong']['fixed']:.3f} to {checked['strong']['finer']:.3f}; strong - standard goes from "
-            f"{gaps['fixed']:+.3f} to {gaps['finer']:+.3f} ({checked['standard']['n']} and {checked['strong']['n']} "
-            "counterfactuals)."
+            f"{words.delta(gap['fixed'])} to {words.delta(gap['finer'])} ({gap['finer']['n']} pairs from "
+            f"{words.number(n_seeds)} seed{'s' * (n_seeds > 1)})."
         )
     return "\n".join(lines)

@@ -91,8 +91,8 @@ def regime_mark(regime: str, *, reading: int = 0) -> dict[str, Any]:
     return {"marker": MARKERS[regime], "color": COLOURS[regime], **_filling(COLOURS[regime], reading)}
 
 
-def _filling(colour: str, reading: int) -> dict[str, str]:
-    half = {"fillstyle": "bottom", "markerfacecoloralt": "white"} if reading == 2 else {}
+def _filling(colour: str, reading: int) -> dict[str, Any]:
+    half = {"fillstyle": "left", "markerfacecoloralt": "white", "markersize": 5.2} if reading == 2 else {}
     return {"markerfacecolor": "white" if reading == 1 else colour, "markeredgecolor": colour, **half}
 
 
@@ -106,8 +106,9 @@ def legend(fig: Figure, *, regimes: bool = True, readings: Sequence[str] = (), t
         looks = {"marker": "D", "markerfacecolor": "none", "markeredgecolor": "black", "markeredgewidth": 0.8}
         handles.append(Line2D([], [], linestyle="none", label="thesis", **looks))
     if handles:
-        columns = len(handles) if fig.get_figwidth() > COLUMN or len(handles) <= 4 else 3
-        fig.legend(handles=handles, loc="outside upper center", ncols=columns, handletextpad=0.1, columnspacing=1.0)
+        columns = len(handles) if fig.get_figwidth() > COLUMN or len(handles) <= 5 else 3
+        gaps = {"handletextpad": 0.1, "handlelength": 1.2, "columnspacing": 1.0 if len(handles) < 5 else 0.7}
+        fig.legend(handles=handles, loc="outside upper center", ncols=columns, **gaps)
 
 
 def accuracy(records: Mapping, *, thesis: Mapping | None = None) -> Figure:
@@ -210,8 +211,11 @@ def label_anchors(ax: Axes, anchors: Mapping[str, float]) -> None:
 def trend(cells: Mapping) -> Figure:
     """Plot implausibility against the radius of the adversary in training (0: standard): a panel per stop."""
     radius = {regime: opponent.eps if (opponent := ADVERSARIES[regime]) else 0.0 for regime in REGIMES}
-    places = {regime: {"mean": x, "low": x, "high": x} for regime, x in radius.items()}
-    fig, axes = _by_stop(cells, dict.fromkeys(cells, places), "radius ε of the adversary in training", joined=True)
+    places = {}
+    for j, name in enumerate(cells):  # the readings side by side, so that no mark hides another
+        shifted = {regime: x + 0.004 * (j - (len(cells) - 1) / 2) for regime, x in radius.items()}
+        places[name] = {regime: {"mean": x, "low": x, "high": x} for regime, x in shifted.items()}
+    fig, axes = _by_stop(cells, places, "radius ε of the adversary in training", joined=True)
     for ax in axes:
         ax.set_xticks(list(radius.values()), [f"{x:g}" for x in radius.values()])
     return fig

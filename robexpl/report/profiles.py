@@ -50,7 +50,7 @@ PROFILES = {
         "full",
         *("mnist", "california"),
         epochs={"image": 20, "tabular": 20},
-        seeds={"image": 5, "tabular": 20},  # networks on the table differ more from seed to seed, and train in seconds
+        seeds={"image": 10, "tabular": 20},  # networks on the table differ more from seed to seed, and train in seconds
         runs=5,
         factuals=100,
         steps=1000,

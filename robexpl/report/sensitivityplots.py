@@ -16,7 +16,7 @@ from robexpl.report.sensitivity import DTC, GCC, PAIR, reached
 
 TITLES = {
     "scale": "logits multiplied by s",
-    "reg": r"curvature $\rho$",
+    "reg": "ridge ρ",
     "steps": "steps (of 0.1)",
     "learning_rate": "step size, way as long",
     "start_noise": "noise at the start",
@@ -53,10 +53,13 @@ def maps(records: Mapping, published: float) -> Figure:
         image = ax.imshow(means, cmap="RdBu_r", vmin=-end, vmax=end, origin="lower", aspect="auto")
         for (i, j), value in np.ndenumerate(means):
             cell = record["cells"][i][j]
-            shade = "white" if abs(value) > 0.6 * end else "black"
+            hatched = not reached(cell)
+            shade = "white" if abs(value) > 0.6 * end and not hatched else "black"
+            paper = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6} if hatched else None
             sure = "•" if words.side(cell) != "unclear" else ""
-            ax.text(j, i, f"{value:+.2f}\n{sure}", ha="center", va="center", fontsize=6.5, color=shade, linespacing=0.9)
-            if not reached(cell):
+            said = f"{value:+.2f}\n{sure}" if sure else f"{value:+.2f}"
+            ax.text(j, i, said, ha="center", va="center", fontsize=6.5, color=shade, linespacing=0.9, bbox=paper)
+            if hatched:
                 place = (j - 0.5, i - 0.5)
                 ax.add_patch(Rectangle(place, 1, 1, fill=False, hatch="////", edgecolor="#00000055", linewidth=0))
         energy, l1 = record["own"]
@@ -64,10 +67,10 @@ def maps(records: Mapping, published: float) -> Figure:
         _frame(ax, record, published * energy, l1, "--")
         ax.set_xticks(range(means.shape[1]), [f"{v:g}" for v in record["l1"]])
         ax.set_yticks(range(means.shape[0]), [f"{v:g}" for v in record["energy"]])
-        ax.set(title=plots.STOP_TITLES[stop], xlabel=r"weight of closeness $\lambda_1$")
+        ax.set(title=plots.STOP_TITLES[stop], xlabel="distance weight λ₁")
         ax.grid(visible=False)
         fig.colorbar(image, ax=ax, extend="both", pad=0.02, aspect=30).set_label(ESTIMATE)
-    axes[0, 0].set_ylabel(r"weight of energy $\lambda_2$")
+    axes[0, 0].set_ylabel("energy weight λ₂")
     handles = [
         Line2D([], [], linestyle="none", marker="o", color="black", markersize=3, label="interval excludes 0"),
         Patch(facecolor="white", edgecolor="#00000088", hatch="////", label="target seldom reached"),

@@ -16,7 +16,7 @@ from robexpl.report.sensitivityplots import RULER_NAMES, number
 Record = dict[str, Any]
 SETTINGS = {
     "scale": "scale of the logits",
-    "reg": "curvature of the energy",
+    "reg": "ridge of the energy",
     "steps": "number of steps",
     "learning_rate": "step size, way as long",
     "start_noise": "noise at the start",
@@ -53,7 +53,7 @@ def shares_table(shares: Record) -> pd.DataFrame:
 
 
 def maps_sentences(maps: Record, shares: Record) -> str:
-    """Say in how much of each map the strong network scores lower, and what the energy does at the own closeness."""
+    """Say in how much of each map the strong network scores lower, and what the energy does at its distance weight."""
     lines = []
     for stop, record in maps.items():
         share, own = shares[stop]["valid"], record["l1"].index(record["own"][1])
@@ -72,7 +72,7 @@ def maps_sentences(maps: Record, shares: Record) -> str:
         )
         lines.append(
             f"- **{STOP_NAMES[stop]}**: {found} At the reading's weights the difference is {words.delta(mine)}; with "
-            f"its closeness weight and an energy weight of {least:g} it is {words.delta(column[least])}, with "
+            f"its distance weight and an energy weight of {least:g} it is {words.delta(column[least])}, with "
             f"{most:g} {words.delta(column[most])}."
         )
     return "\n".join(lines)
