@@ -26,7 +26,8 @@ from robexpl import artifacts, progress, provenance
 
 Arrays = dict[str, Any]
 PARSING = threading.Lock()  # Python 3.11 cannot parse in two threads at once
-IGNORE = provenance.NEUTRAL | {"artifacts"}  # where files lie does not change a tensor
+# where files lie does not change a tensor; the sizes of a study reach a stage as its arguments
+IGNORE = provenance.NEUTRAL | {"artifacts", "report.profiles"}
 
 
 def cached(*modules: str) -> Callable[[Callable[..., Arrays]], Callable[..., Arrays]]:

@@ -119,6 +119,11 @@ def refuse_type(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
         raise ValueError(f"expected {what} as {names}, got {_short(value)}")
 
 
+def refuse_seed(seed: Any) -> None:
+    """Raise unless a seed is a whole number of at least zero."""
+    non_negative(seed=seed)
+
+
 def refuse_numbers(what: str, values: Tensor, x: Tensor) -> None:
     """Raise unless values are a finite tensor with the type and the device of x."""
     for tensor in (values, x):
@@ -208,10 +213,25 @@ def refuse_model(
             raise ValueError(f"expected logits of {n_classes} classes, got {logit.shape[1]}")
     if training and not any(weight.requires_grad for weight in model.parameters()):
         raise ValueError("expected a model with weights to train, got none")
+    if training and (odd := _odd_weights(model)):
+        raise ValueError(f"expected free weights, got {odd} ones; they train inside a module of your own")
     if gradients and not _follows(logits, rows):
         raise ValueError("expected logits that follow the input, got some without gradients: detached or rounded")
     if parts and not torch.allclose(logits, torch.cat(parts), rtol=1e-3, atol=1e-4):
         raise ValueError("expected the same logits for the same row, got others: call model.eval() first")
+
+
+def _odd_weights(model: nn.Module) -> str:
+    """Say what is odd about the weights of a perceptron, whose gradients in closed form would pass it over."""
+    from robexpl.gradients import relu_layers  # late: only here do checks need to know
+
+    layers = relu_layers(model) or []
+    weights = [weight for layer in layers for weight in (layer.weight, layer.bias)]
+    if not all(weight.requires_grad for weight in weights):
+        return "frozen"
+    if len({id(weight) for weight in weights}) < len(weights):
+        return "shared"
+    return "hooked" if any(weight._backward_hooks for weight in weights) else ""
 
 
 @torch.enable_grad()

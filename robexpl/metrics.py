@@ -47,6 +47,8 @@ def ssim(a: Tensor, b: Tensor, *, image_shape: tuple[int, int] = IMAGE_SHAPE) ->
     """
     _images(a, image_shape, "a")
     _images(b, image_shape, "b")
+    checks.refuse_half(a, "a")
+    checks.refuse_half(b, "b")
     reference = _ssim.bank(b, image_shape)
     return torch.cat([_ssim.scores(rows, reference) for rows in a.split(QUERIES)])
 

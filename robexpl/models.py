@@ -56,6 +56,7 @@ def from_weights(weights: dict[str, Tensor]) -> nn.Sequential:
 def save(model: nn.Module, path: str | Path) -> Path:
     """Write the weights of a perceptron made by `mlp` to a safetensors file."""
     checks.refuse_type("model", model, nn.Module)
+    checks.refuse_type("path", path, (str, Path))
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     from_weights(weights)  # refuses what `load` could not read back
     return write_atomic(Path(path), to_bytes(weights, metadata={"robexpl": json.dumps({"model": "mlp"})}))

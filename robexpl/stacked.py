@@ -42,8 +42,12 @@ def fit_seeds(
     """
     opponent = adversary(regime)
     checks.positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    checks.refuse_type("early_stop", early_stop, bool)
     if isinstance(seeds, str) or not isinstance(seeds, Sequence):
         raise ValueError(f"expected seeds as a list of integers, got {seeds!r}")
+    for seed in seeds:
+        checks.refuse_seed(seed)
+    device = _device(device)
     x, y, box, first = _stack(datasets, len(seeds), device)
     hidden = HIDDEN["image" if first.image_shape else "tabular"]
     parameters = _initial(x.shape[-1], hidden, first.n_classes, seeds, device)
@@ -77,10 +81,20 @@ def fit_seeds(
     return [from_weights({n: part.contiguous() for n, part in zip(names, parts, strict=True)}) for parts in named]
 
 
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError, TypeError) as error:  # unknown, or not on this machine
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(f"expected a device that torch has here, got {name!r}: {lines[0]}") from None
+
+
 def _stack(
-    datasets: Dataset | Sequence[Dataset], seeds: int, device: str | torch.device
+    datasets: Dataset | Sequence[Dataset], seeds: int, device: torch.device
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], Dataset]:
     """Return x (D, n, d), y (D, n) and the box, low and high (D, 1, d) each; D datasets, 1 for all or one per seed."""
+    checks.refuse_type("datasets", datasets, (Dataset, Sequence))
     every = [datasets] if isinstance(datasets, Dataset) else list(datasets)
     for dataset in every:
         checks.refuse_type("datasets", dataset, Dataset)

@@ -72,13 +72,15 @@ def accuracy_interval(correct: np.ndarray, n: np.ndarray, *, rng: np.random.Gene
 
     One seed: Wilson's score interval [Wilson 1927]. Several: seeds are resampled and, within each, the count.
     """
-    correct, n = np.atleast_1d(correct).astype(int), np.atleast_1d(n).astype(int)
-    if correct.shape != n.shape or not len(n) or (n < 1).any() or (correct < 0).any() or (correct > n).any():
+    correct, n = np.atleast_1d(correct), np.atleast_1d(n)
+    whole = all(np.issubdtype(counts.dtype, np.integer) for counts in (correct, n))
+    if not whole or correct.shape != n.shape or not len(n) or (n < 1).any() or ((correct < 0) | (correct > n)).any():
         raise ValueError(f"expected counts 0 <= correct <= n per seed, got {correct.tolist()} of {n.tolist()}")
     share = correct / n
     if len(n) == 1:
         low, high = wilson(int(correct[0]), int(n[0]))
         return Estimate(float(share[0]), low, high, int(n[0]), 1, "test rows")
+    _check_draws(rng, draws)
     chosen = rng.integers(len(n), size=(draws, len(n)))
     means = (rng.binomial(n[chosen], share[chosen]) / n[chosen]).mean(1)
     low, high = _interval(means, float(share.mean()), share)
@@ -96,11 +98,11 @@ def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 def probability_of_improvement(a: np.ndarray, b: np.ndarray) -> float:
     """Return the share of pairs of seeds in which a is lower than b, ties half [Agarwal 2021]; a, b (n_seeds,)."""
-    a, b = np.asarray(a, float)[:, None], np.asarray(b, float)[None, :]
+    a, b = np.asarray(a, float), np.asarray(b, float)
     _finite(a, b)
-    if not a.size or not b.size:
-        raise ValueError(f"expected values of at least one seed each, got {a.size} and {b.size}")
-    return float(np.mean(a < b) + np.mean(a == b) / 2)
+    if a.ndim != 1 or b.ndim != 1 or not a.size or not b.size:
+        raise ValueError(f"expected values of shape (n_seeds,), n_seeds > 0, got {a.shape} and {b.shape}")
+    return float(np.mean(a[:, None] < b) + np.mean(a[:, None] == b) / 2)
 
 
 def variance_components(values: np.ndarray, seeds: np.ndarray) -> dict[str, float]:
@@ -146,6 +148,8 @@ def _groups(values: np.ndarray, seeds: np.ndarray) -> list[np.ndarray]:
     if values.ndim != 1 or values.shape != seeds.shape or not len(values):
         raise ValueError(f"expected values and seeds of one shape (n,), n > 0, got {values.shape} and {seeds.shape}")
     _finite(values)
+    if seeds.dtype.kind == "f":
+        _finite(seeds)
     return [values[seeds == seed] for seed in np.unique(seeds)]
 
 
@@ -154,10 +158,16 @@ def _finite(*arrays: np.ndarray) -> None:
         raise ValueError(f"expected finite values, got {bad} NaN or infinite")
 
 
+def _check_draws(rng: np.random.Generator, draws: int) -> None:
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"expected rng as a numpy Generator, got {type(rng).__name__}")
+    if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
+        raise ValueError(f"expected draws as a whole number > 0, got {draws!r}")
+
+
 def _bootstrap(groups: list[np.ndarray], rng: np.random.Generator, draws: int) -> np.ndarray:
     """Return the means of `draws` resamples of seeds and of values within them, shape (draws,)."""
-    if draws < 1:
-        raise ValueError(f"expected draws > 0, got {draws}")
+    _check_draws(rng, draws)
     totals = np.zeros(draws)
     chosen = rng.integers(len(groups), size=(draws, len(groups)))
     for i, group in enumerate(groups):

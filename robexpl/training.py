@@ -39,6 +39,9 @@ def fit(
     perturbation per example.
     """
     checks.refuse_type("dataset", dataset, Dataset)
+    checks.refuse_seed(seed)
+    checks.refuse_type("early_stop", early_stop, bool)
+    checks.refuse_type("history", history, (list, type(None)))
     opponent = adversary(regime)
     checks.positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     x, y = dataset.x_train, dataset.y_train

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from helpers import Opaque
 
 from robexpl import attacks, data, metrics, models
 from robexpl.readings import READINGS, reading
@@ -123,7 +124,13 @@ def test_readings_differ_where_they_should():
     ("call", "message"),
     [
         (lambda d: fit(d, "tough", seed=0), "unknown regime 'tough'; known: standard, weak, medium, strong"),
-        (lambda d: fit(d, "weak", seed=-1), "expected seed to be an integer >= 0, got -1"),
+        (lambda d: fit(d, "weak", seed=-1), "expected seed >= 0, got -1"),
+        (lambda d: fit(d, "weak", seed=None), "expected seed as one number, got None"),
+        (lambda d: fit(d, "weak", seed=0, early_stop="batch"), "expected early_stop as bool, got 'batch'"),
+        (lambda d: fit(d, "weak", seed=0, history={}), "expected history as list or NoneType"),
+        (lambda d: fit_seeds(d, "weak", seeds=[None]), "expected seed as one number, got None"),
+        (lambda d: fit_seeds(d, "weak", seeds=[0], device="gpu"), "expected a device that torch has here, got 'gpu'"),
+        (lambda d: fit_seeds(None, "weak", seeds=[0]), "expected datasets as Dataset or Sequence, got None"),
         (lambda d: fit(d, "weak", seed=0, epochs=0), "expected epochs > 0, got 0"),
         (lambda d: fit(d, "weak", seed=0, batch_size=-3), "expected batch_size > 0, got -3"),
         (lambda d: reading("mine"), "unknown reading 'mine'; known: published, stated, repaired"),
@@ -133,6 +140,33 @@ def test_readings_differ_where_they_should():
 def test_mistakes_are_refused(digits, call, message):
     with pytest.raises(ValueError, match=message):
         call(digits)
+
+
+def frozen(model):
+    model[0].weight.requires_grad_(False)
+    return model
+
+
+def shared(model):
+    model[2] = model[0]
+    return model
+
+
+def hooked(model):
+    model[0].weight.register_hook(lambda gradient: 0 * gradient)
+    return model
+
+
+@pytest.mark.parametrize("change", [frozen, shared, hooked])
+def test_weights_that_the_closed_form_would_pass_over_are_refused(change):
+    x, y = torch.rand(40, 3, generator=torch_generator(0, "rows")), torch.arange(40) % 3
+    rows = data.Dataset("rows", "Rows", x, y, x, y, (0.0, 1.0), None, 3, tuple("abc"), tuple("012"))
+    model = change(models.mlp(3, 3, 3, generator=torch_generator(0, "own")))
+    with pytest.raises(ValueError, match=f"^expected free weights, got {change.__name__} ones"):
+        fit(rows, "standard", seed=0, epochs=1, model=model)
+    before = model[0].weight.clone()
+    fit(rows, "standard", seed=0, epochs=1, model=Opaque(model))  # autograd knows what to do with them
+    assert torch.equal(model[0].weight, before) == (change is not shared)
 
 
 def test_a_loss_that_is_not_finite_is_refused(digits):

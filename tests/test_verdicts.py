@@ -185,6 +185,18 @@ def test_claims_are_judged_from_a_study_whose_truth_is_known():
     assert worst["mean"] == pytest.approx(-0.2, abs=0.01)
 
 
+@pytest.mark.parametrize(("kind", "said"), [("lower", "contradicted"), ("unordered", "supported")])
+def test_what_decided_is_the_difference_above_zero(kind, said):
+    wide, sure = ({"mean": m, "low": a, "high": b} for m, a, b in ((-0.05, -0.6, 0.5), (0.2, 0.1, 0.3)))
+    steps = {"generator_conditions": {"weak_to_medium": wide, "medium_to_strong": sure}}
+    found = claims.Evidence({"stated": steps}, {}, {}, {}, {}, {})
+    pairs = [["medium", "weak"], ["strong", "medium"]]
+    claim = {"dataset": "california", "stop": "generator_conditions", "test": {"kind": kind, "pairs": pairs}}
+    decided = claims.outcome(claim, "stated", {"tabular": found}, None)
+    assert decided["outcome"] == said
+    assert (decided["decisive"]["what"], decided["decisive"]["mean"]) == ("Strong - Medium", 0.2)
+
+
 def test_a_half_without_seeds_is_no_evidence():
     searched, attacked = evidence(dict.fromkeys(REGIMES, 0.0), seeds=1)
     basis = {"dataset": "mnist", "margin": {}, "scale": {}}

@@ -102,7 +102,9 @@ def _of_role(claim: Record, name: str, role: str, evidence: Evidence) -> Record 
         ds = [_difference(evidence.differences[name][stop], a, b) for a, b in test["pairs"]]
         decide = {"lower": verdicts.lower, "unordered": verdicts.unordered}.get(kind)
         decided = decide(ds) if decide else verdicts.equal(ds, evidence.margin[name])
-        worst = max(ds, key=lambda d: abs(d["mean"]) if kind == "equal" else d["high"])
+        # the difference that decided: one wholly above zero where one is enough, else the one that reaches highest
+        end = "low" if (kind, decided) in {("lower", "contradicted"), ("unordered", "supported")} else "high"
+        worst = max(ds, key=lambda d: abs(d["mean"]) if kind == "equal" else d[end])
     elif kind == "rises":
         ds = verdicts.accuracy_steps(evidence.accuracy[name])
         decided, worst = verdicts.rises(ds), min(ds, key=lambda d: d["low"])
