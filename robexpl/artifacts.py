@@ -101,11 +101,17 @@ def locked(name: str) -> Iterator[None]:
     import filelock
 
     file = make_folder(build_dir() / "locks") / f"{name}.lock"
+    lock = filelock.FileLock(file)
     try:
-        with filelock.FileLock(file):
-            yield
+        lock.acquire()
     except PermissionError as error:
         raise OSError(f"cannot lock {label(file)}: {error.strerror}") from None
+    except NotImplementedError:
+        raise OSError(f"cannot lock {label(file)}: its file system knows no locks; set ROBEXPL_BUILD") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _sweep(path: Path) -> None:

@@ -79,6 +79,7 @@ def pgd_with_steps(
     start: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run `pgd` and also return how many steps each example took, shape (n,)."""
+    checks.refuse_type("early_stop", early_stop, (str, bool))
     if early_stop not in EARLY_STOPS or early_stop is True:
         raise ValueError(f"expected early_stop to be one of {EARLY_STOPS}, got {early_stop!r}")
     checks.non_negative(eps=eps, steps=steps)

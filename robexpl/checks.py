@@ -91,6 +91,8 @@ def labels(y: Tensor, n: int, n_classes: int | None = None, what: str = "labels"
     return y
 
 
+# What `points`, `labels` and `box` return goes into results, which the keys of cached stages do not show: a change of
+# it needs the cache to be deleted (`make clean`). tests/test_inner_properties.py holds it.
 def box(bounds: Bounds, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the box (low, high) as tensors that broadcast with x: scalars, or one value per feature of shape (d,)."""
     refuse_hollow("bounds", *(bounds if isinstance(bounds, (tuple, list)) else [bounds]))
@@ -135,6 +137,13 @@ def refuse_numbers(what: str, values: Tensor, x: Tensor) -> None:
         raise ValueError(
             f"expected finite numbers in {what}, got {int((~torch.isfinite(values)).sum())} NaN or infinite"
         )
+
+
+def refuse_outside(what: str, values: Tensor, low: Tensor, high: Tensor) -> None:
+    """Raise where values lie outside the box from low to high, but for rounding."""
+    slack = 1e-6 * (1 + values.abs())
+    if values.numel() and not ((values >= low - slack) & (values <= high + slack)).all():
+        raise ValueError(f"expected {what} inside the bounds, got values from {values.min():g} to {values.max():g}")
 
 
 def refuse_hollow(what: str, *values: Any) -> None:

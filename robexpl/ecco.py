@@ -88,8 +88,8 @@ def search(
     Descent starts at x + start_noise N(0, I) from `generator`, or at `start`; each step is followed by a clamp to the
     box `bounds`. "decision_threshold" stops a row at the first point whose target probability reaches `threshold`;
     "generator_conditions" asks besides that every component of the gradient is below `tolerance`. Both are checked
-    before each step, and a row that never meets its stop ends after `steps` steps. `labels`, if given, must differ from
-    `target`.
+    before each step, and a row that never meets its stop ends after `steps` steps; one that meets it at once stays
+    where it started, noise included. `labels`, if given, must differ from `target`.
     """
     checks.one_of("stop", stop, STOPS)
     checks.refuse_type("settings", settings, Settings)
@@ -98,6 +98,7 @@ def search(
     checks.points(x)
     checks.labels(target, len(x), what="target")
     low, high = checks.box(bounds, x)
+    checks.refuse_outside("x", x, low, high)
     if labels is not None and (same := int((checks.labels(labels, len(x)) == target).sum())):
         raise ValueError(f"expected targets that differ from the factuals' classes, got {same} that do not")
     if start is None:

@@ -83,9 +83,9 @@ def fit_seeds(
 
 def _device(name: str | torch.device) -> torch.device:
     try:
-        torch.empty(0, device=name)
+        torch.empty(1, device=name).tolist()  # one on "meta" has no values
         return torch.device(name)
-    except (RuntimeError, AssertionError, TypeError) as error:  # unknown, or not on this machine
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # unknown, or not on this machine
         lines = str(error).splitlines() or [type(error).__name__]
         raise ValueError(f"expected a device that torch has here, got {name!r}: {lines[0]}") from None
 

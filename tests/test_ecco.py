@@ -153,9 +153,15 @@ def test_results_are_what_the_network_says(network, points):
 def test_a_box_per_feature_holds(network, points):
     low, high = torch.linspace(0, 0.3, 12), torch.linspace(0.6, 1, 12)
     found = search(
-        network, points, torch.arange(40) % 4, bounds=(low, high), generator=torch.Generator().manual_seed(0)
-    )
+        network, points.clamp(low, high), torch.arange(40) % 4, bounds=(low, high),
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
     assert ((found.x >= low) & (found.x <= high)).all()
+
+
+def test_factuals_outside_the_box_are_refused(network, points):
+    with pytest.raises(ValueError, match="expected x inside the bounds, got values from 100"):
+        search(network, points + 100, torch.arange(40) % 4, bounds=(0.0, 1.0), generator=torch.Generator())
 
 
 def test_search_finds_the_target(network, points):

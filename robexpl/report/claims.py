@@ -104,7 +104,9 @@ def _of_role(claim: Record, name: str, role: str, evidence: Evidence) -> Record 
         decided = decide(ds) if decide else verdicts.equal(ds, evidence.margin[name])
         # the difference that decided: one wholly above zero where one is enough, else the one that reaches highest
         end = "low" if (kind, decided) in {("lower", "contradicted"), ("unordered", "supported")} else "high"
-        worst = max(ds, key=lambda d: abs(d["mean"]) if kind == "equal" else d[end])
+        surely = decided == "contradicted"  # of `equal`: how far from zero an interval lies, not how far it reaches
+        away = [max(d["low"], -d["high"]) if surely else max(d["high"], -d["low"]) for d in ds]
+        worst = ds[away.index(max(away))] if kind == "equal" else max(ds, key=lambda d: d[end])
     elif kind == "rises":
         ds = verdicts.accuracy_steps(evidence.accuracy[name])
         decided, worst = verdicts.rises(ds), min(ds, key=lambda d: d["low"])

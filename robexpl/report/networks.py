@@ -34,7 +34,7 @@ class Subject:
 
 @lru_cache(maxsize=2)
 def load_data(dataset: str, seed: int, sampling: str) -> data.Dataset:
-    """Load a dataset once per process; datasets of images do not depend on seed and sampling."""
+    """Load a dataset once per process; no dataset of images depends on the sampling, mnist not on the seed either."""
     return data.load(dataset, seed=seed, sampling=sampling)
 
 

@@ -100,11 +100,6 @@ def staleness(out: Path, template: Path, params: dict[str, Any], *, files: bool 
         return "it is not a notebook of this runner"
 
 
-def is_current(out: Path, template: Path, params: dict[str, Any], *, files: bool = True) -> bool:
-    """Tell whether a stored notebook is what its template and the present code would make."""
-    return not staleness(out, template, params, files=files)
-
-
 def scrub(text: str, places: dict[str, str]) -> str:
     """Return text without memory addresses and without paths of this machine."""
     text = re.sub(r" at 0x[0-9a-fA-F]{6,}", "", text)

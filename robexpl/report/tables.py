@@ -16,7 +16,6 @@ import pandas as pd
 from robexpl import stats
 from robexpl.artifacts import ROOT
 from robexpl.regimes import REGIME_NAMES, REGIMES
-from robexpl.report.study import STOPS
 from robexpl.seeds import numpy_generator
 
 Record = dict[str, Any]
@@ -155,16 +154,6 @@ def show_accuracies(records: dict[str, dict[str, Record]], attacks: tuple[str, .
     rows = {
         REGIME_NAMES[regime]: {attack: interval(records[regime][attack]) for attack in attacks} for regime in REGIMES
     }
-    return pd.DataFrame(rows).T.rename_axis("regime")
-
-
-def show_cells(records: dict[str, dict[str, Record]]) -> pd.DataFrame:
-    """Show the cells of one reading in the shape of Table 1: regimes by stops, mean +- SD over runs, lowest starred."""
-    rows: dict[str, dict[str, str]] = {}
-    for regime in REGIMES:
-        rows[REGIME_NAMES[regime]] = {
-            stop: spread(records[stop][regime]) + ("*" if lowest(records[stop]) == regime else "") for stop in STOPS
-        }
     return pd.DataFrame(rows).T.rename_axis("regime")
 
 

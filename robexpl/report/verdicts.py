@@ -14,7 +14,6 @@ from scipy.stats import chi2
 from robexpl.regimes import REGIME_NAMES, REGIMES
 
 Record = dict[str, Any]
-OUTCOMES = ("supported", "contradicted", "opposite", "undecided")
 VERDICTS = ("stands", "stands only as published", "undecided", "does not stand", "reversed", "not tested")
 ROBUST = REGIMES[1:]
 SLACK = 0.01  # rules.md: the margin of `overstated`
