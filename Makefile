@@ -16,6 +16,7 @@ RUN       := $(BIN)/python -m robexpl.report.runner $(if $(FORCE),--force)
 
 # A misspelt variable would change nothing in silence.
 SETTINGS  := PYTHON VENV SEEDS FORCE JOBS TOLERANCE NOTEBOOKS ALLOW_CUDA
+$(if $(filter-out 1,$(FORCE)),$(error expected FORCE=1 or nothing, got FORCE=$(FORCE)))
 UNKNOWN   := $(filter-out $(SETTINGS) ROBEXPL_% PIP_%,$(foreach v,$(.VARIABLES),$(if $(findstring command,$(origin $v)),$v)))
 $(if $(strip $(UNKNOWN)),$(error unknown variable $(strip $(UNKNOWN)); known: $(SETTINGS)))
 
@@ -62,17 +63,22 @@ report: $(READY)  ## every full notebook that is not current, then paper/paper.p
 	$(call REPORT,full,--paper)
 
 verify: $(READY)  ## recompute every full result from an empty cache and compare with the stored ones: about 4 hours, estimated
-	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
-	ROBEXPL_BUILD=$$scratch/build ROBEXPL_GENERATED=$$scratch/generated NOTEBOOKS=$$scratch/notebooks $(MAKE) -o "$(READY)" full-results
+	@$(if $(DRY),exit 0)
+	$(if $(SEEDS),echo "FAILED verify: expected no SEEDS: the stored results have their own" >&2; exit 1)
+	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
+	# behind the command, where they also win over variables of this command line
+	$(MAKE) -o "$(READY)" ROBEXPL_BUILD="$$scratch/build" ROBEXPL_GENERATED="$$scratch/generated" NOTEBOOKS="$$scratch/notebooks" full-results
 	$(BIN)/python -m robexpl.report.compare notebooks "$$scratch/notebooks" --tolerance $(TOLERANCE)
 	$(BIN)/python -m robexpl.report.compare paper/generated "$$scratch/generated" --tolerance $(TOLERANCE)
 
 golden: $(READY)  ## execute the small notebooks afresh and store them for the tests: 3 to 4 minutes
-	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
-	ROBEXPL_BUILD=$$scratch $(MAKE) -o "$(READY)" demo-results
+	@$(if $(DRY),exit 0)
+	scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT
+	$(MAKE) -o "$(READY)" ROBEXPL_BUILD="$$scratch" NOTEBOOKS= SEEDS= demo-results
+	cp "$$scratch"/demo/notebooks/*.ipynb "$$scratch"/
 	mkdir -p tests/notebooks
 	rm -f tests/notebooks/*.ipynb
-	cp "$$scratch"/demo/notebooks/*.ipynb tests/notebooks/
+	mv "$$scratch"/*.ipynb tests/notebooks/
 
 bench: $(READY)  ## measure the hot paths against their peers, to paper/generated/bench.json: 5 to 8 minutes
 	@peers="$${ROBEXPL_BUILD:-build}/peers"

@@ -107,7 +107,7 @@ def test_search(data: Any, x: Tensor, bounds: Any, model: nn.Module, stop: str, 
         if found is not None:
             assert found.x.shape == x.shape
             assert finite(found.x, found.target_prob, found.target_logit)
-            assert made.steps == 0 or inside(found.x, bounds) or not len(x) or bool((found.steps == 0).any())
+            assert inside(found.x[found.steps > 0], bounds)  # who met the stop at once stays at its noisy start
             assert bool(((found.steps >= 0) & (found.steps <= made.steps)).all())
             assert bool(((found.target_prob >= 0) & (found.target_prob <= 1)).all())
             assert bool((found.target_prob[found.converged] >= made.threshold).all())
@@ -125,10 +125,17 @@ def test_types_that_do_not_fit_are_refused(dtype: torch.dtype, double: bool, sta
     made = torch.Generator().manual_seed(0) if generator == "torch" else generator
     arguments = {"bounds": (0.0, 1.0), "start": starts.get(start), "generator": made}
     for points in (x.to(dtype), x):
-        outcome(lambda p=points: attacks.pgd(model, p, y, eps=0.1, step_size=0.1, steps=1, **arguments))
+        kind = torch.float64 if double else torch.float32
+        fits = points.dtype == kind
+        given = starts.get(start)
+        starts_fit = given is None or (isinstance(given, Tensor) and given.dtype == points.dtype and start != "nan")
+        drawn = isinstance(made, torch.Generator) or (made is None and given is not None)
+        adv = outcome(lambda p=points: attacks.pgd(model, p, y, eps=0.1, step_size=0.1, steps=1, **arguments))
+        assert (adv is not None) == (fits and starts_fit and drawn)
         how = {"settings": ecco.Settings(steps=1), "stop": "decision_threshold", **arguments}
-        outcome(lambda p=points, how=how: ecco.search(model, p, y, **how))
-        outcome(lambda p=points: metrics.accuracy(model, p, y))
+        found = outcome(lambda p=points, how=how: ecco.search(model, p, y, **how))
+        assert (found is not None) == (fits and starts_fit and drawn)
+        assert (outcome(lambda p=points: metrics.accuracy(model, p, y)) is not None) == fits
 
 
 @pytest.mark.parametrize("device", DEVICES)

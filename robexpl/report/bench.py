@@ -6,7 +6,6 @@ hardly touched by what else a machine is doing. Before any turn, a variant has t
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import os
 import platform
@@ -28,6 +27,7 @@ from robexpl.models import from_weights
 from robexpl.regimes import Adversary
 from robexpl.report import peers
 from robexpl.report.benchplots import speeds
+from robexpl.report.commands import Parser
 from robexpl.report.hotpaths import (
     CLASSES,
     HotPath,
@@ -207,9 +207,11 @@ def targets(paths: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure everything and write `bench.json` and `bench.svg` among the full results."""
-    parser = argparse.ArgumentParser(prog="python -m robexpl.report.bench", description="Measure the hot paths.")
+    parser = Parser(prog="python -m robexpl.report.bench", description="Measure the hot paths.")
     parser.add_argument("--seconds", type=float, default=50.0, help="for each of four paths and for growth")
     seconds = parser.parse_args(argv).seconds
+    if not 0 < seconds < float("inf"):
+        parser.error(f"expected --seconds > 0, got {seconds:g}")
     torch.set_num_threads(1)
     data = images(10_000)
     model = from_weights(fit(shortened(data, 2000), "standard", seed=0, epochs=1).state_dict())  # in torch's own layout

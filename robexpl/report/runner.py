@@ -27,6 +27,7 @@ from robexpl.report.arguments import check_out, pairs, parameters
 from robexpl.report.commands import Failure, Parser, Stopped, heed_signals
 from robexpl.report.workers import ONE_THREAD
 
+SOCKET = 100  # bytes that the name of a kernel's socket may have, and some to spare
 ROOM = 8 * 2**20  # bytes that a kernel needs for its temporary files
 
 
@@ -114,6 +115,8 @@ def _in_kernel(template: Path, params: dict[str, Any], scratch: Path, log: Path)
     from jupyter_client.manager import AsyncKernelManager
     from papermill.exceptions import PapermillExecutionError
 
+    if len(os.fsencode(scratch / "k-5")) > SOCKET:
+        raise OSError(f"{scratch.parent} is too long a name for a socket; set TMPDIR to a shorter folder")
     # The default socket, `kernel-ipc` in the working directory, would be shared by all kernels of a parallel make.
     manager = AsyncKernelManager(
         kernel_name="python3", transport="ipc", ip=str(scratch / "k"), connection_file=str(scratch / "kernel.json")
