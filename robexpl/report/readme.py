@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robexpl.artifacts import ROOT, generated_dir, write_atomic
+from robexpl.readings import READINGS
 from robexpl.regimes import REGIME_NAMES, REGIMES
 
 Record = dict[str, Any]
@@ -91,7 +92,7 @@ def networks(results: Record) -> str:
 
 def verdict_of(claim: Record) -> str:
     """Write a verdict with its outcomes by reading."""
-    outcomes = ", ".join(f"{name}: {part['outcome']}" for name, part in claim["found"].items() if name != "any")
+    outcomes = ", ".join(f"{r}: {claim['found'][r]['outcome']}" for r in READINGS if r in claim["found"])
     return f"**{claim['verdict']}**" + (f" ({outcomes})" if outcomes else "")
 
 
