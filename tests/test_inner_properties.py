@@ -467,6 +467,7 @@ def test_intensities_beyond_a_bound_are_refused(most: float) -> None:
 def test_what_passes_the_checks_is_what_was_asked_for(x: Tensor, bounds: Any, data: st.DataObject) -> None:
     if outcome(lambda: checks.points(x)) is None:
         return
+    assert checks.points(x) is x
     assert x.ndim == 2
     assert finite(x)
     pair = outcome(lambda: checks.box(bounds, x))
@@ -474,9 +475,13 @@ def test_what_passes_the_checks_is_what_was_asked_for(x: Tensor, bounds: Any, da
         low, high = pair
         assert bool((low < high).all())
         assert low.dtype == high.dtype == x.dtype
+        assert all(
+            torch.equal(got, torch.as_tensor(side, dtype=x.dtype)) for got, side in zip(pair, bounds, strict=True)
+        )
         assert torch.broadcast_shapes(low.shape, high.shape, x.shape) == x.shape
     y = data.draw(classes(len(x)))
     if outcome(lambda: checks.labels(y, len(x), CLASSES)) is not None:
+        assert checks.labels(y, len(x), CLASSES) is y
         assert not len(y) or 0 <= int(y.min()) <= int(y.max()) < CLASSES
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robexpl import artifacts
+from robexpl import artifacts, stats
 from robexpl.report import paper
 
 SOURCE = """
@@ -71,3 +71,7 @@ def test_a_missing_number_stops_the_build_in_one_line(home: Path) -> None:
     (home / "paper" / "generated" / "table1.json").write_text("{}")
     with pytest.raises(RuntimeError, match='dictionary does not contain key "accuracy"'):
         paper.compile_pdf("full", home)
+
+
+def test_the_paper_states_the_draws_of_its_intervals() -> None:
+    assert f"Each of #count({stats.DRAWS}) bootstrap draws" in (artifacts.ROOT / "paper" / "paper.typ").read_text()
