@@ -136,7 +136,7 @@ def test_two_processes_prepare_all_that_is_asked_for(
     assert prepare.guarded("demo", wanted, None, "2") == 0
     assert costs == sorted(costs, reverse=True)
     first, *lines = capsys.readouterr().err.splitlines()
-    assert first == f"prepare {NETWORKS} networks on 2 cores, 0 in the cache  (progress: build/log/prepare-*.log)"
+    assert first == f"prepare {NETWORKS} networks on 2 cores, 0 in the cache  (progress: build/log/demo/prepare-*.log)"
     assert [line.split()[0] for line in lines] == [f"[{number}/{NETWORKS}]" for number in range(1, NETWORKS + 1)]
     line = r"\[\d+/11\] breast_cancer \w+ seed 0 \([a-z, ]+\)  \d+ s(, about [\d.]+ (s|min|h) left)?"
     assert all(re.fullmatch(line, text) for text in lines)
@@ -175,12 +175,12 @@ def test_a_job_that_fails_is_one_line_and_what_is_cached_is_left_out(
         yield 0, 2.0
         raise workers.Broken(0, "some reason")
 
-    monkeypatch.setenv("ROBEXPL_PROGRESS", str(prepare.log(1)))
+    monkeypatch.setenv("ROBEXPL_PROGRESS", str(prepare.log("demo", 1)))
     monkeypatch.setattr(prepare, "share", broken)
     assert prepare.guarded("demo", {"breast_cancer": False}, None, "2") == 1
     assert [len(stages) for _, (stages,) in given] == [2]
     assert capsys.readouterr().err.splitlines() == [
-        "prepare 1 network on 1 core, 10 in the cache  (progress: build/log/prepare-*.log)",
+        "prepare 1 network on 1 core, 10 in the cache  (progress: build/log/demo/prepare-*.log)",
         "[11/11] breast_cancer standard seed 0 (published, stated)  2 s",
         "warning: a warning of a worker",
         "FAILED prepare, breast_cancer standard seed 0 (published, stated): some reason",

@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from math import ceil
 from pathlib import Path
@@ -106,16 +107,16 @@ def prepare(profile: study.Profile, wanted: dict[str, bool], *, seeds: int, jobs
         data = study.load_data(job.subject.dataset, 0, "published")
         job.cost = sum(estimate(stage, data) for stage in job.missing)
     todo.sort(key=lambda job: -job.cost)
-    jobs = min(jobs, len(todo))
+    jobs, own_log = min(jobs, len(todo)), partial(log, profile.name)
     _say(
         f"prepare {len(todo)} network{'s' * (len(todo) > 1)} on {jobs} core{'s' * (jobs > 1)}, {cached} in the cache  "
-        f"(progress: {artifacts.label(log(1).with_name('prepare-*.log'))})"
+        f"(progress: {artifacts.label(own_log(1).with_name('prepare-*.log'))})"
     )
-    logs = [artifacts.write_atomic(log(number), b"") for number in range(1, jobs + 1)]
+    logs = [artifacts.write_atomic(own_log(number), b"") for number in range(1, jobs + 1)]
     costs = {index: job.cost for index, job in enumerate(todo)}
     total, spent, started = sum(costs.values()), 0.0, 0.0
     try:
-        with closing(share([(compute, (job.missing,)) for job in todo], jobs=jobs, log=log)) as finished:
+        with closing(share([(compute, (job.missing,)) for job in todo], jobs=jobs, log=own_log)) as finished:
             for done, (index, seconds) in enumerate(finished, cached + 1):
                 if not spent:
                     started = time.monotonic() - seconds  # until then the processes were starting
@@ -153,9 +154,9 @@ def time_left(costs: list[float], rate: float, spent: float, passed: float, jobs
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def log(number: int) -> Path:
+def log(profile: str, number: int) -> Path:
     """Return the file that shows the progress of a process."""
-    return artifacts.build_dir() / "log" / f"prepare-{number}.log"
+    return artifacts.build_dir() / "log" / profile / f"prepare-{number}.log"
 
 
 def _say(line: str) -> None:

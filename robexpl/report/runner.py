@@ -49,7 +49,8 @@ def run(template: Path, out: Path, params: dict[str, Any], *, force: bool = Fals
 
 def _execute(template: Path, out: Path, params: dict[str, Any]) -> None:
     name, started = out.stem, time.monotonic()
-    log = artifacts.write_atomic(artifacts.build_dir() / "log" / f"{name}.log", b"")
+    profile = str(params.get("profile", ""))  # notebooks of both profiles share names
+    log = artifacts.write_atomic(artifacts.build_dir() / "log" / profile / f"{name}.log", b"")
     key, text = notebook.make_key(template, params), artifacts.sha256(template.read_bytes())[:24]
     print(f"run    {name}  (progress: {artifacts.label(log)})", file=sys.stderr, flush=True)
     mark = artifacts.sha256(f"{out}\n{artifacts.build_dir()}".encode())[:12]
@@ -73,7 +74,7 @@ def _execute(template: Path, out: Path, params: dict[str, Any]) -> None:
         made = {"template": artifacts.label(template), "key": key, "text": text, "files": files}
         artifacts.write_atomic(out, notebook.canonical(executed, made, params))
     except CellFailure as failure:
-        bad = artifacts.write_atomic(artifacts.build_dir() / "failed" / out.name, failure.notebook)
+        bad = artifacts.write_atomic(artifacts.build_dir() / "failed" / profile / out.name, failure.notebook)
         place = f", cell [{failure.cell}]" if failure.cell else ""
         lines = [f"FAILED {name}{place}: {failure}", *([f"       {failure.line}"] if failure.line else [])]
         raise Failure("\n".join([*lines, f"       open {artifacts.label(bad)}"])) from None
