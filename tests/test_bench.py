@@ -9,7 +9,7 @@ import torch
 
 from robexpl.models import mlp
 from robexpl.regimes import Adversary
-from robexpl.report import bench, benchplots, compare, hotpaths, peers, readme
+from robexpl.report import bench, benchplots, commands, compare, hotpaths, peers, readme
 from robexpl.seeds import torch_generator
 
 LIBRARIES = {"foolbox", "torchattacks", "adversarial-robustness-toolbox", "dice-ml"} | set(peers.SIMILARITIES)
@@ -170,3 +170,12 @@ def test_every_peer_is_pinned():
     pins = [line for line in lines if line and not line.startswith("#")]
     assert all(line.count("==") == 1 for line in pins)
     assert {line.split("==")[0] for line in pins} >= LIBRARIES
+
+
+def test_a_stopped_benchmark_says_so_in_one_line(monkeypatch, capsys):
+    def stopped(_seconds: float) -> None:
+        raise commands.Stopped(2)
+
+    monkeypatch.setattr(bench, "measure_all", stopped)
+    assert bench.main([]) == 130
+    assert capsys.readouterr().err == "STOPPED bench: nothing was changed\n"

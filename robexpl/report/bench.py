@@ -27,7 +27,7 @@ from robexpl.models import from_weights
 from robexpl.regimes import Adversary
 from robexpl.report import peers
 from robexpl.report.benchplots import speeds
-from robexpl.report.commands import Parser
+from robexpl.report.commands import Parser, Stopped, heed_signals
 from robexpl.report.hotpaths import (
     CLASSES,
     HotPath,
@@ -206,12 +206,23 @@ def targets(paths: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure everything and write `bench.json` and `bench.svg` among the full results."""
+    """Measure everything from the command line; return the exit code."""
     parser = Parser(prog="python -m robexpl.report.bench", description="Measure the hot paths.")
     parser.add_argument("--seconds", type=float, default=50.0, help="for each of four paths and for growth")
     seconds = parser.parse_args(argv).seconds
     if not 0 < seconds < float("inf"):
         parser.error(f"expected --seconds > 0, got {seconds:g}")
+    heed_signals()
+    try:
+        measure_all(seconds)
+    except Stopped as stopped:
+        print("STOPPED bench: nothing was changed", file=sys.stderr)
+        return 128 + stopped.args[0]
+    return 0
+
+
+def measure_all(seconds: float) -> None:
+    """Measure every path, its growth and its memory, and write `bench.json` and `bench.svg` among the full results."""
     torch.set_num_threads(1)
     data = images(10_000)
     model = from_weights(fit(shortened(data, 2000), "standard", seed=0, epochs=1).state_dict())  # in torch's own layout
@@ -243,7 +254,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         memory_mib={"neighbours by factuals": held},
     )
     out.figure(speeds(paths))
-    return 0
 
 
 if __name__ == "__main__":
