@@ -20,15 +20,20 @@ $(if $(filter-out 1,$(FORCE)),$(error expected FORCE=1 or nothing, got FORCE=$(F
 UNKNOWN   := $(filter-out $(SETTINGS) ROBEXPL_% PIP_%,$(foreach v,$(.VARIABLES),$(if $(findstring command,$(origin $v)),$v)))
 $(if $(strip $(UNKNOWN)),$(error unknown variable $(strip $(UNKNOWN)); known: $(SETTINGS)))
 
-# The notebooks, by the names of their templates: once per dataset, once per profile, once for the full profile alone.
-EACH := models rq1 rq2 anchors sensitivity
-ONCE := background table1 verdicts
+# An environment that is there keeps the Python it was made with, whatever PYTHON says.
+OTHER := $(if $(findstring command,$(origin PYTHON)),$(shell [ ! -e "$(VENV)/pyvenv.cfg" ] || { \
+  v=$$("$(PYTHON)" -c 'import platform; print(platform.python_version())' 2>&1) && grep -q "^version[a-z_]* = $$v" "$(VENV)/pyvenv.cfg"; } || echo other))
+$(if $(OTHER),$(error $(VENV) was made with another Python than PYTHON=$(PYTHON); remove it, or name a new one with VENV=))
+
+# The notebooks, by the names of their templates, longest first: once for the full profile alone, once per dataset, once.
 FULL := audit
+EACH := sensitivity rq1 anchors models rq2
+ONCE := background table1 verdicts
 
 DATASETS.full := mnist california
 DATASETS.demo := digits breast_cancer
-ONCE.full     := $(FULL) $(ONCE)
-ONCE.demo     := $(ONCE)
+FIRST.full    := $(FULL)
+FIRST.demo    :=
 # Where a profile's executed notebooks lie, for the shell: folders may have any name.
 FOLDER.full   := "$${NOTEBOOKS:-notebooks}"
 FOLDER.demo   := "$${ROBEXPL_BUILD:-build}/demo/notebooks"
@@ -112,8 +117,9 @@ $1/$2$(addprefix -,$3): | $$(READY)
 	$(addprefix -p dataset=,$3) -o profile=$1 $(addprefix -o seeds=,$(SEEDS))
 endef
 $(foreach p,full demo,$(eval NOTEBOOKS.$p :=) \
+  $(foreach t,$(FIRST.$p),$(eval $(call NOTEBOOK,$p,$t,))) \
   $(foreach t,$(EACH),$(foreach d,$(DATASETS.$p),$(eval $(call NOTEBOOK,$p,$t,$d)))) \
-  $(foreach t,$(ONCE.$p),$(eval $(call NOTEBOOK,$p,$t,))))
+  $(foreach t,$(ONCE),$(eval $(call NOTEBOOK,$p,$t,))))
 # The verdicts come last: they use what all others cache.
 $(foreach p,full demo,$(eval $p/verdicts: | $(filter-out $p/verdicts,$(NOTEBOOKS.$p))))
 full-notebooks: $(NOTEBOOKS.full)

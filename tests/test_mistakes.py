@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import platform
 import re
 import shutil
 import signal
@@ -552,3 +553,15 @@ def test_trying_a_model_leaves_no_trace() -> None:
 
 def test_the_table_is_long_enough() -> None:
     assert len(COMMANDS) + len(MAKE) + len(FOLDERS) + len(PARAMETERS) + len(MODELS) >= 40
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_a_python_that_an_environment_was_not_made_with_is_one_line(tmp_path: Path) -> None:
+    settings = tmp_path / "pyvenv.cfg"
+    command = ["make", "help", f"VENV={tmp_path}", f"PYTHON={sys.executable}"]
+    for version, code in (("2.7.18", 2), (platform.python_version(), 0)):
+        settings.write_text(f"home = here\nversion = {version}\n")
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == code
+        assert ("was made with another Python than PYTHON=" in done.stderr) == (code == 2)
+        assert len(done.stderr.splitlines()) == (code == 2)
