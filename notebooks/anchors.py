@@ -156,9 +156,10 @@ if control:
 Markdown(anchortext.control_sentence(control) if control else "Left out: no images.")
 
 # %% [markdown]
-# *Accuracies on the first test images, grey and in black and white, under FGSM and projected PGD of radius 0.2. Then
-# implausibility in the reading `repaired`, over the factuals that both the standard network and the other one classify
-# correctly, the paired difference between the two, and the share of searches that reach the target class.*
+# *Accuracies on the first test images, grey and in black and white, under FGSM and projected PGD of radius 0.2; fewer
+# rows and seeds than in notebook `models`, as said above. Then implausibility in the reading `repaired`, over the
+# factuals that both the standard network and the other one classify correctly, the paired difference between the two,
+# and the share of searches that reach the target class.*
 #
 # A caution on the first table: where gradients are small, attacks by gradients fail for want of a direction, and a
 # threshold makes gradients small. Its robustness is an upper bound.

@@ -110,7 +110,7 @@ Markdown(
     f"In {len(steps) - 1} steps the probability of class {plane.class_names[1]} rises from {ends[0]:.2f} to "
     f"{ends[1]:.2f}, and the point moves by {float((steps[-1] - factual).norm()):.2f}. The search asks the network and "
     "nobody else: it stops where the *network* is convinced, whether or not data of that class are anywhere near. In "
-    "two dimensions with points all over the plane the difference is small. With hundreds of inputs it is everything."
+    "two dimensions with points all over the plane the difference is small. With hundreds of inputs it need not be."
 )
 
 # %% [markdown]

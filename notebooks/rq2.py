@@ -22,6 +22,7 @@ seeds = 0  # networks per regime; 0: as many as the profile says
 from IPython.display import Markdown
 
 from robexpl.artifacts import Output
+from robexpl.ecco import Settings
 from robexpl.readings import READINGS
 from robexpl.report import answers, facts, plots, study, tables
 
@@ -81,15 +82,15 @@ _ = output.figure(plots.against_accuracy(cells, accuracies), "accuracy")
 #
 # A low score can be earned in more than one way. A search that ends early stays near the factual and inherits its
 # plausibility as a natural point; one that goes far can arrive in the target class or in the void. Networks also
-# differ in scale: adversarial training makes gradients smaller, so the same rise of a logit takes a longer way. Hence
-# two more numbers: the distance from factual to counterfactual, and the target logit reached. Under the generator
+# differ in scale: where gradients are smaller (notebook `models` measures them), the same rise of a logit takes longer.
+# Hence two more numbers: the distance from factual to counterfactual, and the target logit reached. Under the generator
 # conditions the energy term pulls all networks to the *same* target logit, whatever that logit means to each.
 
 # %% tags=["tol-0.05"]
 answers.travel_table(cells)
 
 # %% tags=["tol-0.05"]
-Markdown(answers.travel_sentence(cells, goal=5.0))
+Markdown(answers.travel_sentence(cells, goal=1 / (2 * Settings.reg)))
 
 # %% [markdown]
 # The thesis explains its result on tables by a region of maximum likelihood that adversarial training has moved away

@@ -39,9 +39,10 @@ plots.use_style()
 # ## One estimate, many settings
 #
 # Everything below is about one number: strong - standard, the paired difference of implausibility on the factuals that
-# count for both networks. Negative means that the strong network is the more plausible. The networks are those of the
-# reading `repaired`, and stay the same throughout. One setting is changed at a time (two in the maps); all others are
-# the reading's. A claim about the networks should survive this; a claim about a setting will not.
+# count for both networks. Negative means that the strong network is the more plausible. Up to the last section, which
+# asks all three readings with all their seeds and steps, the networks are those of the reading `repaired` and stay the
+# same. One setting is changed at a time (two in the maps); all others are the reading's. A claim about the networks
+# should survive this; a claim about a setting will not.
 
 # %%
 about, small, used = sensitivity.shape(dataset, sizes, seeds)
@@ -88,7 +89,8 @@ Markdown(text.maps_sentences(maps, shares))
 #   cannot depend on $s$; the search, which asks for a target logit, may.
 # - **Ridge $\rho$ of the energy.** The target logit at rest is $1/(2\rho)$; without a ridge there is no rest.
 # - **Steps, step size, noise at the start.** Where and when a descent is cut off.
-# - **Target probability.** The first stop asks for 0.5; at 0.9 or 0.99 the networks are compared at equal confidence.
+# - **Target probability.** The first stop asks for 0.5; at 0.9 or 0.99 the networks that get there
+#   are equally sure; the table says how many searches do.
 # - **Neighbours.** How many training points the ruler averages over.
 
 # %%
@@ -106,7 +108,8 @@ text.curves_table(curves)
 
 # %% [markdown]
 # *Sign: `holds` where every interval lies on the same side of zero, `turns` where some lie surely below and others
-# surely above, `wavers` where some hold zero and the others, if any, agree.*
+# surely above, `wavers` where some hold zero and the others, if any, agree; all over the values at which both networks
+# reach the target class in at least half of their searches.*
 
 # %% tags=["tol-0.05"]
 Markdown(text.curves_sentences(curves))
@@ -138,7 +141,7 @@ Markdown(text.rulers_sentence(rulers))
 # ## Is it the scale of the logits?
 #
 # Under the generator conditions each search climbs towards the same target logit. A network with small gradients has to
-# go further for it, and adversarial training makes gradients small. That alone could raise its scores, wherever its
+# go further for it; how large they are, notebook `models` measures. That alone could raise its scores, wherever its
 # "likely region" lies. The test: shrink the standard network's logits by
 #
 # $$ s = \frac{\text{mean}\,\|\nabla f_t\|_2 \text{ of the strong network}}{\text{mean}\,\|\nabla f_t\|_2

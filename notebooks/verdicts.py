@@ -43,7 +43,8 @@ plots.use_style()
 #    \bigl( \operatorname{impl}(z^{a}_{s,i}) - \operatorname{impl}(z^{b}_{s,i}) \bigr), $$
 #
 # over the factuals $C_s$ that count for both regimes $a$ and $b$; its interval is a bootstrap over seeds and, within
-# them, factuals. Everything is gathered three times: from all seeds, from the even ones and from the odd ones.
+# them, factuals. Everything is gathered three times: from all seeds, from the even ones and from the odd ones (but for
+# the margin within which two means count as equal, which comes from all).
 
 # %%
 evidence, halves = {}, ({}, {})
@@ -73,8 +74,8 @@ Markdown(verdictplots.sentence(judged, counted, smallest))
 _ = output.figure(verdictplots.matrix(judged, readings), "matrix")
 
 # %% [markdown]
-# *Outcomes by reading, and the verdict over the readings. A star marks a verdict that the two halves of the seeds do
-# not share.*
+# *Outcomes by reading, and the verdict over the readings. A star marks a verdict that at least one half of the
+# seeds, taken alone, does not reach.*
 
 # %%
 verdictplots.table(judged, readings)
@@ -83,13 +84,13 @@ verdictplots.table(judged, readings)
 # What each of the claims says:
 
 # %%
-Markdown("\n".join(f"- `{row['id']}` (section {row['section']}): {row['claim']}" for row in judged))
+Markdown("\n".join(f"- `{row['id']}` (thesis, {row['section']}): {row['claim']}" for row in judged))
 
 # %% [markdown]
 # ## What decided them
 #
-# For every claim and reading, the estimate that speaks for the claim least: for a claim about three differences, the
-# one whose interval reaches furthest the wrong way.
+# For every claim and reading, the estimate that decided: the clearest one where one is enough, else the one that speaks
+# for the claim least.
 
 # %% tags=["tol-0.05"]
 verdictplots.evidence_table(judged)

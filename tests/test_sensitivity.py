@@ -239,10 +239,23 @@ def point(low: float, high: float) -> dict[str, float]:
         ([point(1, 2), point(3, 4)], "holds"),
         ([point(-2, -1), point(-1, 1)], "wavers"),
         ([point(-2, -1), point(-1, 1), point(1, 2)], "turns"),
+        ([], "wavers"),
     ],
 )
 def test_the_course_of_a_sign(points, expected):
     assert sensitivitytext.course(points) == expected
+
+
+def test_a_course_leaves_out_where_the_target_is_seldom_reached():
+    valid, seldom = ({"standard": 1.0, "strong": share} for share in (0.5, 0.4))
+    line = [{**point(-3, -2), "validity": valid}, {**point(1, 2), "validity": seldom}]
+    assert sensitivitytext.course(line) == "turns"
+    assert sensitivitytext.courses({"threshold": {GCC: line}}) == {"threshold": {GCC: "holds"}}
+
+
+def test_rulers_are_listed_without_commas_of_their_own():
+    assert sensitivitytext.ruler_name("robust") == "Euclidean (by quartile range)"
+    assert sensitivitytext.ruler_name("l1") == "L1"
 
 
 def test_shares_count_cells_by_hand():

@@ -90,3 +90,19 @@ def test_figures_keep_colours_apart_and_intervals_whole():
     assert low < 0.2
     assert high > 0.5
     mpl.pyplot.close(figure)
+
+
+def test_means_are_held_against_the_anchors_of_their_own_reading():
+    ladders = {"a": {"blank": 2.0, "factual": 1.0}, "b": {"blank": 4.0, "factual": 3.0}}
+    cells = {name: {"stop": {"standard": {"mean": 2.5}, "strong": {"mean": 0.5}}} for name in ladders}
+    said = answers.anchors_sentence(ladders, cells, {"blank": "blank image", "factual": "factuals"})
+    assert said.startswith('From plausible to implausible (reading "a"): factuals 1.000, blank image 2.000. ')
+    assert "Of the 4 means above, one exceeds the score of the blank image in its own reading and one exceeds" in said
+
+
+@pytest.mark.parametrize(("shares", "words_"), [((0, 0), "No search meets"), ((0.25, 1), "Between 0.25 and 1.00 of")])
+def test_how_many_searches_meet_the_second_stop(shares, words_):
+    records = {r: {"target_logit": 4.0, "converged": shares[r == "strong"]} for r in REGIMES}
+    said = answers.travel_sentence({"stated": {"generator_conditions": records}}, goal=5.0)
+    assert words_ in said
+    assert ("the others" in said) == (shares[1] > 0)

@@ -225,10 +225,10 @@ def noise(rows: pd.DataFrame, dataset: str, *, seeds: int, profile: Profile) -> 
     }
 
 
-def ladder(dataset: str, *, seeds: int, name: str, profile: Profile) -> Record:
-    """Return the means of the roughest anchors for one reading, for figures that show few: {anchor: mean}."""
-    found = records(dataset, seeds=seeds, readings=(name,), profile=profile)[name]
-    return {key: found[key]["mean"] for key in ROUGH}
+def ladders(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: Profile) -> Record:
+    """Return the means of the roughest anchors, for figures that show few: {reading: {anchor: mean}}."""
+    found = records(dataset, seeds=seeds, readings=readings, profile=profile)
+    return {name: {key: found[name][key]["mean"] for key in ROUGH} for name in readings}
 
 
 def everything(dataset: str, *, seeds: int, readings: tuple[str, ...], profile: Profile) -> pd.DataFrame:

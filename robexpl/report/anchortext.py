@@ -136,13 +136,15 @@ def noise_sentence(noise: Record) -> str:
             continue
         gap = [by["strong"][key]["mean"] - by["standard"][key]["mean"] for key in ("with", "without")]
         of_score = words.listed(
-            [f"{100 * n['of_score']['mean']:.0f}% ({REGIME_NAMES[r].lower()})" for r, n in by.items()]
+            [f"{100 * n['of_score']['mean']:+.0f}% ({REGIME_NAMES[r].lower()})" for r, n in clear.items()]
         )
         kept = {r: n["of_gap"]["mean"] for r, n in by.items() if n["of_gap"]}
-        text = f'- **Reading "{name}"**: start noise makes {of_score} of the scores.'
+        rest = "" if len(clear) == len(by) else "; for the other networks that is not clear"
+        text = f'- **Reading "{name}"**: of the scores start noise makes {of_score}{rest}.'
         if kept:
-            ends = f"{100 * min(kept.values()):.0f}% to {100 * max(kept.values()):.0f}%"
-            text += f" Of all that it does to a factual, {ends} is still in the counterfactual."
+            ends = f"{100 * min(kept.values()):+.0f}% to {100 * max(kept.values()):+.0f}%"
+            turned = " (negative: the search turns it around)" if min(kept.values()) < 0 else ""
+            text += f" Of all that it does to a factual, {ends} is left in the counterfactual{turned}."
         text += (
             f" On these factuals the strong network scores {gap[0]:+.3f} against the standard one with noise and "
             f"{gap[1]:+.3f} without."
@@ -181,7 +183,9 @@ def control_sentence(control: Record) -> str:
     a, lines = control["accuracy"], []
     pgd = {title: a[title]["grey"]["pgd"]["mean"] for title in ("standard", "strong", *pixels.CONTROLS)}
     lines.append(
-        f"Under projected PGD the standard network keeps {pgd['standard']:.3f} of the grey test images, the network "
+        f"A small study, of {words.number(control['seeds'])} seed{'s' * (control['seeds'] > 1)}, one run of factuals "
+        f"and the first {pixels.ROWS:,} test images (all, where they are fewer). Under projected PGD the standard "
+        f"network keeps {pgd['standard']:.3f} of the grey images, the network "
         f"trained on black and white ones {pgd['binarised']:.3f}, the same behind a soft threshold "
         f"{pgd['thresholded']:.3f}, the strong network {pgd['strong']:.3f}."
     )

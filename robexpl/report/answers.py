@@ -105,19 +105,24 @@ def rq1_sentences(cells: Record, differences: Record) -> str:
     return "\n".join(lines)
 
 
-def anchors_sentence(anchors: Record, cells: Record, names: Record) -> str:
-    """Say between which anchors the scores lie and which networks do worse than an empty point."""
-    scores = {
-        (name, stop, regime): c["mean"]
+def anchors_sentence(ladders: Record, cells: Record, names: Record) -> str:
+    """Say between which anchors the scores lie and how many do worse than the anchors of their own reading.
+
+    ladders: {reading: {anchor: mean}}; the anchors named are those of the first reading.
+    """
+    scores = [
+        (name, c["mean"])
         for name, by_stop in cells.items()
-        for stop, by_regime in by_stop.items()
-        for regime, c in by_regime.items()
-    }
+        for by_regime in by_stop.values()
+        for c in by_regime.values()
+    ]  # fmt: skip
+    first, anchors = next(iter(ladders.items()))
     ladder = ", ".join(f"{names[key]} {anchors[key]:.3f}" for key in sorted(anchors, key=anchors.get))
-    above = {key: sum(value > anchors[key] for value in scores.values()) for key in ("blank", "factual")}
+    above = {key: sum(value > ladders[name][key] for name, value in scores) for key in ("blank", "factual")}
     return (
-        f"From plausible to implausible: {ladder}. Of the {len(scores)} means above, {words.number(above['blank'])} "
-        f"exceed{'s' * (above['blank'] == 1)} the score of the {names['blank']} and {words.number(above['factual'])} "
+        f'From plausible to implausible (reading "{first}"): {ladder}. Of the {len(scores)} means above, '
+        f"{words.number(above['blank'])} exceed{'s' * (above['blank'] == 1)} the score of the {names['blank']} in "
+        f"{'its' if above['blank'] == 1 else 'their'} own reading and {words.number(above['factual'])} "
         f"exceed{'s' * (above['factual'] == 1)} that of the factuals, which are certainly not of the target class."
     )
 
@@ -158,7 +163,8 @@ def rq2_sentences(cells: Record, steps: Record, shares: Record) -> str:
                 f"{'in' if monotone(cells[name][stop]) else 'not in'} the order of strength; "
                 f"{STEPS_UP[clear]} implausibility. "
                 f"Going from weak to strong {said[words.side(weak_strong)]}: {words.delta(weak_strong)}. "
-                f"In {shares[name][stop]:.2f} of the runs the three means fall in that order (chance alone: 0.17)."
+                f"In {shares[name][stop]:.2f} of the runs the three means fall from weak over medium to strong (chance "
+                "alone: 0.17)."
             )
     return "\n".join(lines)
 
@@ -181,11 +187,16 @@ def travel_sentence(cells: Record, goal: float) -> str:
     for name, by_stop in cells.items():
         records = by_stop["generator_conditions"]
         logits = words.listed([f"{records[r]['target_logit']:.2f} ({REGIME_NAMES[r].lower()})" for r in REGIMES])
-        converged = max(c["converged"] for c in records.values())
-        met = "No search meets" if converged == 0 else f"At most {converged:.2f} of the searches of a network meet"
+        least, most = (f(c["converged"] for c in records.values()) for f in (min, max))
+        met = (
+            "No search meets the generator conditions; all end after the last step allowed."
+            if most == 0
+            else f"Between {least:.2f} and {most:.2f} of a network's searches meet the generator conditions; the "
+            "others end after the last step allowed."
+        )
         lines.append(
             f'- **Reading "{name}"**: mean target logits at the end are {logits}; the energy is least at {goal:g}. '
-            f"{met} the generator conditions; the others end after the last step allowed."
+            f"{met}"
         )
     return "\n".join(lines)
 

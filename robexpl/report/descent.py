@@ -153,9 +153,10 @@ def sentence(records: Record, again: Record, between: Record) -> str:
         )
         n_seeds = checked["strong"]["n_seeds"]
         lines.append(
-            f'- **Reading "{name}"**: {overshoot}. With steps a tenth as long the standard network goes from '
-            f"{checked['standard']['fixed']:.3f} to {checked['standard']['finer']:.3f}, the strong one from "
-            f"{checked['strong']['fixed']:.3f} to {checked['strong']['finer']:.3f}; strong - standard goes from "
+            f'- **Reading "{name}"**: {overshoot}. With steps a tenth as long the mean implausibility of the '
+            f"standard network goes from {checked['standard']['fixed']:.3f} to {checked['standard']['finer']:.3f}, "
+            f"that of the strong one from {checked['strong']['fixed']:.3f} to {checked['strong']['finer']:.3f}; "
+            "strong - standard goes from "
             f"{words.delta(gap['fixed'])} to {words.delta(gap['finer'])} ({gap['finer']['n']} pairs from "
             f"{words.number(n_seeds)} seed{'s' * (n_seeds > 1)})."
         )

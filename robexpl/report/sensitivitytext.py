@@ -10,7 +10,7 @@ import pandas as pd
 from robexpl.readings import STOP_NAMES
 from robexpl.regimes import REGIME_NAMES, REGIMES
 from robexpl.report import words
-from robexpl.report.sensitivity import GCC, PAIR
+from robexpl.report.sensitivity import GCC, PAIR, reached
 from robexpl.report.sensitivityplots import RULER_NAMES, number
 
 Record = dict[str, Any]
@@ -29,12 +29,17 @@ COURSES = {"holds": "keeps its sign, every interval", "turns": "turns", "wavers"
 def course(points: Sequence[Mapping[str, float]]) -> str:
     """Say what the estimate does along some points: "holds" one side of 0, "turns" from one to the other, "wavers"."""
     sides = {words.side(point) for point in points}
-    return "turns" if {"lower", "higher"} <= sides else "wavers" if "unclear" in sides else "holds"
+    return "turns" if {"lower", "higher"} <= sides else "holds" if sides in ({"lower"}, {"higher"}) else "wavers"
 
 
 def courses(curves: Record) -> Record:
-    """Return {setting: {stop: course}}."""
-    return {setting: {stop: course(line) for stop, line in by.items()} for setting, by in curves.items()}
+    """Return {setting: {stop: course}}, over the points at which the target is mostly reached."""
+    return {setting: {stop: course(compared(line)) for stop, line in by.items()} for setting, by in curves.items()}
+
+
+def compared(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Keep the points at which both networks mostly reach the target class: elsewhere there is little to compare."""
+    return [point for point in points if reached(point)]
 
 
 def shares_table(shares: Record) -> pd.DataFrame:
@@ -72,8 +77,8 @@ def maps_sentences(maps: Record, shares: Record) -> str:
         )
         lines.append(
             f"- **{STOP_NAMES[stop]}**: {found} At the reading's weights the difference is {words.delta(mine)}; with "
-            f"its distance weight and an energy weight of {least:g} it is {words.delta(column[least])}, with "
-            f"{most:g} {words.delta(column[most])}."
+            f"its distance weight and an energy weight of {least:g} it is {words.delta(column[least])}, and with "
+            f"one of {most:g} it is {words.delta(column[most])}."
         )
     return "\n".join(lines)
 
@@ -88,20 +93,21 @@ def curves_table(curves: Record) -> pd.DataFrame:
                 "values": ", ".join(number(point["value"]) for point in line),
                 "least [95 %]": f"{words.delta(least)} at {number(least['value'])}",
                 "greatest [95 %]": f"{words.delta(most)} at {number(most['value'])}",
-                "sign": course(line),
+                "sign": course(compared(line)),
                 "target reached, least share": f"{min(min(p['validity'][r] for r in PAIR) for p in line):.2f}",
             }
     return pd.DataFrame(rows).T.rename_axis(["setting", "stop"])
 
 
 def curves_sentences(curves: Record) -> str:
-    """Say along which settings the sign of the estimate holds, turns or is undecided."""
+    """Say along which settings the sign of the estimate holds, turns or is undecided, where the target is reached."""
     by_course: dict[str, list[str]] = {name: [] for name in COURSES}
     for setting, by_stop in courses(curves).items():
         for stop, name in by_stop.items():
             by_course[name].append(f"{SETTINGS[setting]} ({'beyond' if stop == GCC else 'at'} the boundary)")
     parts = [f"- It **{COURSES[name]}**, along: {words.listed(found)}." for name, found in by_course.items() if found]
-    return "The difference between the strong and the standard network:\n\n" + "\n".join(parts)
+    said = "The difference between the strong and the standard network, where both mostly reach the target:\n\n"
+    return said + "\n".join(parts)
 
 
 def rulers_table(rulers: Record) -> pd.DataFrame:
@@ -120,13 +126,20 @@ def rulers_table(rulers: Record) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis(["ruler", "stop"])
 
 
+def ruler_name(ruler: str) -> str:
+    """Name a ruler without the comma that a list of them would stumble over."""
+    name, _, detail = RULER_NAMES[ruler].replace("\n", " ").partition(", ")
+    return f"{name} ({detail})" if detail else name
+
+
 def rulers_sentence(rulers: Record) -> str:
     """Say by stop which rulers put the strong network lower, higher or leave it open."""
-    parts, verbs = [], {"lower": "scores lower", "higher": "scores higher", "unclear": "is undecided"}
+    parts, verbs = [], {"lower": "scores lower", "higher": "scores higher"}
+    verbs["unclear"] = "cannot be told apart from the standard one"
     for stop in next(iter(rulers.values())):
         sides = {ruler: words.side(by_stop[stop]) for ruler, by_stop in rulers.items()}
         said = [
-            f"{text} by {words.listed([RULER_NAMES[r].replace(chr(10), ' ') for r in sides if sides[r] == side])}"
+            f"{text} by {words.listed([ruler_name(r) for r in sides if sides[r] == side])}"
             for side, text in verbs.items()
             if side in sides.values()
         ]

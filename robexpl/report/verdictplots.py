@@ -39,7 +39,7 @@ def table(judged: Sequence[Record], readings: Sequence[str]) -> pd.DataFrame:
 
 
 def evidence_table(judged: Sequence[Record]) -> pd.DataFrame:
-    """Tabulate by claim and reading the estimate that decided it, the one that speaks for the claim least."""
+    """Tabulate by claim and reading the estimate that decided it."""
     rows = {}
     for row in judged:
         for name, part in (row["found"] or {}).items():
@@ -60,7 +60,7 @@ def estimate(d: Record) -> str:
 
 
 def sentence(judged: Sequence[Record], counted: dict[str, int], smallest: int) -> str:
-    """Say how many claims met which verdict, and which verdicts the halves of the seeds do not share.
+    """Say how many claims met which verdict, and which verdicts a half of the seeds, taken alone, does not reach.
 
     smallest: the networks per regime in the smallest half.
     """
@@ -73,10 +73,11 @@ def sentence(judged: Sequence[Record], counted: dict[str, int], smallest: int) -
     if smallest < 2:
         said += "The smallest half holds one network per regime, and its intervals then cover factuals alone. "
     if not split:
-        return said + f"All {len(halved)} verdicts that can be reached on halves of the seeds are the same on both."
+        return said + f"All {len(halved)} verdicts that can be tried on halves of the seeds are reached on both, too."
     return said + (
-        f"{words.number(len(halved) - len(split)).capitalize()} of the {len(halved)} verdicts that can be reached on "
-        f"halves of the seeds are the same on both; these are not: {words.listed([f'`{name}`' for name in split])}."
+        f"{words.number(len(halved) - len(split)).capitalize()} of the {len(halved)} verdicts that can be tried on "
+        "halves of the seeds are reached on both, too; at least one half misses: "
+        f"{words.listed([f'`{name}`' for name in split])}."
     )
 
 

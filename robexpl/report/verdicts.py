@@ -142,7 +142,8 @@ def hidden(accuracies: Record) -> list[Record]:
     for regime in ROBUST:
         of = accuracies[regime]
         harsher = min((of["fgsm"], of["pgd_early_stop"]), key=lambda record: record["mean"])
-        gaps.append({**minus(harsher, of["pgd_projected"]), "what": REGIME_NAMES[regime]})
+        what = f"{REGIME_NAMES[regime]}, harsher reported attack - projected PGD"
+        gaps.append({**minus(harsher, of["pgd_projected"]), "what": what})
     return gaps
 
 
