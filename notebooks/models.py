@@ -129,7 +129,8 @@ Markdown(facts.training_attack_sentence(realised))
 #
 # Four measurements on the test set: clean; under **FGSM** (one step, $\epsilon = 0.2$); and under PGD with the same
 # radius, 26 steps of 0.01, once with the early stop, here for each example by itself, and once projected. Intervals
-# are 95 %. The thesis reports the first three.
+# are 95 %, over networks and the count of correct answers; on images all networks meet the same test rows, and another
+# draw of those is not in the intervals of several networks. The thesis reports the first three.
 
 # %% tags=["tol-0.02"]
 accuracies = tables.accuracy_records(study.accuracies(dataset, seeds=seeds, readings=readings, profile=sizes))

@@ -90,7 +90,7 @@ Markdown("\n".join(f"- `{row['id']}` (thesis, {row['section']}): {row['claim']}"
 # ## What decided them
 #
 # For every claim and reading, the estimate that decided: the clearest one where one is enough, else the one that speaks
-# for the claim least.
+# for the claim least. For implausibilities on both datasets, whose units differ, it is that of the first that decides.
 
 # %% tags=["tol-0.05"]
 verdictplots.evidence_table(judged)

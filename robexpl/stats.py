@@ -70,11 +70,19 @@ def paired_difference(
 def accuracy_interval(correct: np.ndarray, n: np.ndarray, *, rng: np.random.Generator, draws: int = DRAWS) -> Estimate:
     """Estimate an accuracy from the counts `correct` of `n` test rows per seed, with a 95 % interval.
 
-    One seed: Wilson's score interval [Wilson 1927]. Several: seeds are resampled and, within each, the count.
+    One seed: Wilson's score interval [Wilson 1927]. Several: seeds are resampled and, within each, the count, as if
+    each had test rows of its own; where all meet the same rows, the interval is one over networks on these rows.
     """
     correct, n = np.atleast_1d(correct), np.atleast_1d(n)
     whole = all(np.issubdtype(counts.dtype, np.integer) for counts in (correct, n))
-    if not whole or correct.shape != n.shape or not len(n) or (n < 1).any() or ((correct < 0) | (correct > n)).any():
+    if (
+        not whole
+        or correct.ndim != 1
+        or correct.shape != n.shape
+        or not len(n)
+        or (n < 1).any()
+        or ((correct < 0) | (correct > n)).any()
+    ):
         raise ValueError(f"expected counts 0 <= correct <= n per seed, got {correct.tolist()} of {n.tolist()}")
     share = correct / n
     if len(n) == 1:
@@ -89,8 +97,11 @@ def accuracy_interval(correct: np.ndarray, n: np.ndarray, *, rng: np.random.Gene
 
 def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Return Wilson's 95 % score interval of a proportion: (p + z^2/2n -+ z sqrt(p q/n + z^2/4n^2)) / (1 + z^2/n)."""
-    if not 0 <= correct <= n or n < 1:
+    whole = all(isinstance(count, (int, np.integer)) and not isinstance(count, bool) for count in (correct, n))
+    if not whole or not 0 <= correct <= n or n < 1:
         raise ValueError(f"expected counts 0 <= correct <= n, n > 0, got {correct} of {n}")
+    if not 0 < z < np.inf:
+        raise ValueError(f"expected z > 0, got {z}")
     p = correct / n
     middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     return max(0.0, float((middle - half) / (1 + z**2 / n))), min(1.0, float((middle + half) / (1 + z**2 / n)))
@@ -144,6 +155,8 @@ def crossed_components(values: np.ndarray) -> dict[str, float]:
 
 
 def _groups(values: np.ndarray, seeds: np.ndarray) -> list[np.ndarray]:
+    if np.iscomplexobj(values):
+        raise ValueError("expected real values, got complex ones")
     values, seeds = np.asarray(values, float), np.asarray(seeds)
     if values.ndim != 1 or values.shape != seeds.shape or not len(values):
         raise ValueError(f"expected values and seeds of one shape (n,), n > 0, got {values.shape} and {seeds.shape}")

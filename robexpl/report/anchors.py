@@ -191,14 +191,21 @@ def noise_share(rows: pd.DataFrame, silent: pd.DataFrame) -> Record:
 
     with, without: mean scores on the same factuals, searched with noise and from the factual itself; added: their
     paired difference; of_score: added / with; of_gap: added / (noisy - factual), what is left of all that the noise
-    does to a factual, None where the noise does nothing clear.
+    does to a factual, None where the noise does nothing clear; against_standard: the paired differences to the standard
+    network {"with", "without"}, on the factuals that both classify correctly, None for itself.
     """
-    keys, result = ["seed", "regime", "run"], {}
+    keys, result = ["seed", "run", "row", "target"], {}
     loud = rows[(rows["stop"] == "decision_threshold") & (rows["run"] < QUIET_RUNS)]
-    for regime in REGIMES:
-        a, b = (part[part["regime"] == regime].reset_index(drop=True) for part in (loud, silent))
-        if not a[[*keys, "row", "target"]].equals(b[[*keys, "row", "target"]]):
+    found = {r: [part[part["regime"] == r].reset_index(drop=True) for part in (loud, silent)] for r in REGIMES}
+    standard = found["standard"]
+    for regime, (a, b) in found.items():
+        if not (a[keys].equals(b[keys]) and a[keys].equals(standard[0][keys])):
             raise ValueError(f"expected the same factuals with and without noise, got others for {regime}")
+        against = {}
+        both = (a["correct"] & standard[0]["correct"]).to_numpy()
+        for key, part, other in zip(("with", "without"), (a, b), standard, strict=True):
+            pair, rng = [p["implausibility"].to_numpy()[both] for p in (part, other)], numpy_generator(0, key, regime)
+            against[key] = summary(stats.paired_difference(*pair, a["seed"].to_numpy()[both], rng=rng))
         right = a["correct"].to_numpy()
         a, b = a[right], b[right]
         seeds, rng = a["seed"].to_numpy(), numpy_generator(0, "noise", regime)
@@ -210,6 +217,7 @@ def noise_share(rows: pd.DataFrame, silent: pd.DataFrame) -> Record:
             "without": summary(stats.mean_interval(pair[1], seeds, rng=rng)),
             "added": summary(stats.paired_difference(*pair, seeds, rng=rng)),
             "gap": summary(gap),
+            "against_standard": against if regime != "standard" else None,
             "of_score": summary(ratio(pair[0] - pair[1], pair[0], seeds, rng=rng)),
             "of_gap": summary(ratio(pair[0] - pair[1], a["noisy"] - a["factual"], seeds, rng=rng)) if clear else None,
         }

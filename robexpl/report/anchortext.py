@@ -134,7 +134,7 @@ def noise_sentence(noise: Record) -> str:
         if not clear:
             lines.append(f'- **Reading "{name}"**: in no network does the start noise change the scores clearly.')
             continue
-        gap = [by["strong"][key]["mean"] - by["standard"][key]["mean"] for key in ("with", "without")]
+        gap = by["strong"]["against_standard"]
         of_score = words.listed(
             [f"{100 * n['of_score']['mean']:+.0f}% ({REGIME_NAMES[r].lower()})" for r, n in clear.items()]
         )
@@ -146,8 +146,8 @@ def noise_sentence(noise: Record) -> str:
             turned = " (negative: the search turns it around)" if min(kept.values()) < 0 else ""
             text += f" Of all that it does to a factual, {ends} is left in the counterfactual{turned}."
         text += (
-            f" On these factuals the strong network scores {gap[0]:+.3f} against the standard one with noise and "
-            f"{gap[1]:+.3f} without."
+            f" On the factuals that both classify correctly, strong - standard is {words.delta(gap['with'])} with "
+            f"noise and {words.delta(gap['without'])} without."
         )
         lines.append(text)
     return "\n".join(lines)

@@ -144,15 +144,17 @@ def worst(cells: Record) -> Record:
 def sum_of_squares(profile: Profile, **changes: float) -> dict[str, float]:
     """Return the sum of squared z over the cells of each kind of data for one value of a setting.
 
-    One run of factuals: z = (mean - thesis) / sqrt(s^2 / n + sd_thesis^2), s over the n counted factuals.
+    One run of factuals against the mean of the thesis' R runs: z = (mean - thesis) / sqrt(s^2 / n + sd_thesis^2 / R),
+    s over the n counted factuals. Cells share factuals, so the sum is only about chi-squared.
     """
     totals: dict[str, float] = {}
+    runs = tables.thesis()["settings"]["runs"]
     for kind, dataset in kinds(profile).items():
         theirs = tables.thesis()["table1_files"][dataset]
         frame = counterfactuals(dataset, replace(profile, runs=1), **changes)
         for (stop, regime), rows in frame[frame["counted"]].groupby(["stop", "regime"], sort=False):
             values, cell = rows["implausibility"], theirs[regime][stop]
-            spread = np.hypot(values.std(ddof=1) / np.sqrt(len(values)), cell["sd"])
+            spread = np.hypot(values.std(ddof=1) / np.sqrt(len(values)), cell["sd"] / np.sqrt(runs))
             totals[kind] = totals.get(kind, 0.0) + float(((values.mean() - cell["mean"]) / spread) ** 2)
     return totals
 

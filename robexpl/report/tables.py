@@ -102,6 +102,11 @@ def differences(frame: pd.DataFrame, pairs: dict[str, tuple[str, str]]) -> dict[
         by_regime = {regime: part.reset_index(drop=True) for regime, part in rows.groupby("regime", sort=False)}
         for pair, (regime, baseline) in pairs.items():
             a, b = by_regime[regime], by_regime[baseline]
+            keys = [key for key in ("seed", "run", "row", "target") if key in a]
+            if not a[keys].equals(b[keys]):
+                raise ValueError(
+                    f"expected the same factuals in the same order for {regime} and {baseline}, got others"
+                )
             common = (a["counted"] & b["counted"]).to_numpy()
             estimate = stats.paired_difference(
                 a["implausibility"].to_numpy()[common],

@@ -5,6 +5,7 @@ A test turns differences or records of one reading into an outcome; outcomes of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,7 @@ from scipy.stats import chi2
 from robexpl.regimes import REGIME_NAMES, REGIMES
 
 Record = dict[str, Any]
+OUTCOMES = ("supported", "contradicted", "opposite", "undecided")
 VERDICTS = ("stands", "stands only as published", "undecided", "does not stand", "reversed", "not tested")
 ROBUST = REGIMES[1:]
 SLACK = 0.01  # rules.md: the margin of `overstated`
@@ -23,6 +25,7 @@ AGREE, DISAGREE = 15, 12  # of 16 cells
 
 def lower(pairs: Sequence[Record]) -> str:
     """Decide whether every difference a - b lies below zero."""
+    _refuse(pairs)
     if all(d["high"] < 0 for d in pairs):
         return "supported"
     above = [d["low"] > 0 for d in pairs]
@@ -30,7 +33,9 @@ def lower(pairs: Sequence[Record]) -> str:
 
 
 def equal(pairs: Sequence[Record], margin: float) -> str:
-    """Decide whether every difference stays within the margin."""
+    """Decide whether every difference stays within the margin, which is none where it would be below zero."""
+    _refuse(pairs)
+    margin = max(margin, 0.0)
     if all(-margin <= d["low"] and d["high"] <= margin for d in pairs):
         return "supported"
     return "contradicted" if any(d["low"] > margin or d["high"] < -margin for d in pairs) else "undecided"
@@ -38,6 +43,7 @@ def equal(pairs: Sequence[Record], margin: float) -> str:
 
 def unordered(pairs: Sequence[Record]) -> str:
     """Decide whether scores fail to fall step by step."""
+    _refuse(pairs)
     if any(d["low"] > 0 for d in pairs):
         return "supported"
     return "contradicted" if all(d["high"] < 0 for d in pairs) else "undecided"
@@ -50,6 +56,7 @@ def rises(pairs: Sequence[Record]) -> str:
 
 def overstated(gaps: Sequence[Record]) -> str:
     """Decide whether projected PGD takes no more than `SLACK` beyond what the two reported attacks take."""
+    _refuse(gaps)
     if all(d["high"] <= SLACK for d in gaps):
         return "supported"
     return "contradicted" if any(d["low"] > SLACK for d in gaps) else "undecided"
@@ -57,6 +64,8 @@ def overstated(gaps: Sequence[Record]) -> str:
 
 def met(shares: Sequence[float]) -> str:
     """Decide from the shares of searches that met their stop, one per regime."""
+    if not shares or not all(0 <= share <= 1 for share in shares):
+        raise ValueError(f"expected shares from 0 to 1, got {list(shares)}")
     if all(share >= MET for share in shares):
         return "supported"
     few = [share <= UNMET for share in shares]
@@ -80,6 +89,8 @@ def spread(cells: Sequence[Record]) -> str:
     more = []
     for cell in cells:
         if cell["n_seeds"] > 1 and cell["runs"] > 1:
+            if not (math.isfinite(cell["sd"]) and math.isfinite(cell["sd_seeds"])):
+                raise ValueError(f"expected finite deviations, got {cell['sd']} and {cell['sd_seeds']}")
             freedom, expected = cell["n_seeds"] - 1, cell["sd"] ** 2 / cell["runs"]
             more.append(bool(freedom * cell["sd_seeds"] ** 2 > chi2.ppf(0.95, freedom) * expected))
     if not more:
@@ -92,13 +103,18 @@ def repeats(within: int) -> str:
     return "supported" if within >= AGREE else "contradicted" if within < DISAGREE else "undecided"
 
 
+def _refuse(pairs: Sequence[Record]) -> None:
+    if not pairs or not all(math.isfinite(d[end]) for d in pairs for end in ("low", "high")):
+        raise ValueError(f"expected differences with finite intervals, got {list(pairs)}")
+
+
 def negated(d: Record) -> Record:
     """Turn a difference around."""
     return {**d, "mean": -d["mean"], "low": -d["high"], "high": -d["low"]}
 
 
 def minus(a: Record, b: Record) -> Record:
-    """Subtract two independent estimates, with the widest interval that theirs allow."""
+    """Subtract two estimates, with the widest interval that theirs allow, however the two depend on each other."""
     seeds = min(a["n_seeds"], b["n_seeds"])
     return {"mean": a["mean"] - b["mean"], "low": a["low"] - b["high"], "high": a["high"] - b["low"], "n_seeds": seeds}
 
@@ -112,6 +128,8 @@ def joined(outcomes: Sequence[str]) -> str:
 
 def verdict(outcomes: Mapping[str, str]) -> str:
     """Reach the verdict from {reading: outcome}, or from the one outcome of a claim that no reading changes."""
+    if unknown := set(outcomes.values()) - set(OUTCOMES):
+        raise ValueError(f"expected outcomes among {', '.join(OUTCOMES)}, got {', '.join(map(str, unknown))}")
     if set(outcomes) == {"any"}:
         return {"supported": "stands", "undecided": "undecided"}.get(outcomes["any"], "does not stand")
     honest = [outcomes["stated"], outcomes["repaired"]]
