@@ -135,6 +135,21 @@ def test_noise_is_compared_on_the_same_factuals_alone() -> None:
         anchors.noise_share(loud, silent.assign(row=silent["row"] + 1))
 
 
+def test_the_gap_with_and_without_noise_is_paired_over_what_both_get_right() -> None:
+    loud, silent = noise_rows(0.1, 0.2)
+    wrong = (loud["regime"] == "standard") & (loud["row"] < 40)  # rows on which the standard network is far worse
+    loud, silent = (
+        part.assign(correct=~wrong, implausibility=part["implausibility"] + 5.0 * (part["row"] < 40))
+        for part in (loud, silent)
+    )
+    found = anchors.noise_share(loud, silent)
+    assert found["standard"]["against_standard"] is None
+    for key in ("with", "without"):
+        gap = found["strong"]["against_standard"][key]
+        assert (gap["n"], gap["mean"]) == (40, pytest.approx(0.0, abs=0.01))
+        assert found["strong"][key]["mean"] - found["standard"][key]["mean"] == pytest.approx(2.5, abs=0.01)
+
+
 def simulated(seeds: int, factuals: int, draws: int, *, same: bool) -> np.ndarray:
     """Scores with variance 4 between seeds, 9 between factuals, 1 (interplay, only where crossed), 2.25 of noise."""
     rng = numpy_generator(1, "simulated")

@@ -197,6 +197,68 @@ def test_what_decided_is_the_difference_above_zero(kind, said):
     assert (decided["decisive"]["what"], decided["decisive"]["mean"]) == ("Strong - Medium", 0.2)
 
 
+@pytest.mark.parametrize(
+    ("kind", "steps", "said", "decider"),
+    [
+        ("rises", ((0.0, -0.5, 0.5), (-0.2, -0.3, -0.1)), "contradicted", -0.2),
+        ("rises", ((0.3, 0.2, 0.4), (0.2, 0.1, 0.3)), "supported", 0.2),
+        ("overstated", ((0.08, -0.04, 0.2), (0.05, 0.04, 0.06)), "contradicted", 0.05),
+        ("overstated", ((0.0, -0.01, 0.01), (0.004, 0.003, 0.005)), "supported", 0.0),
+    ],
+)
+def test_what_decided_a_claim_on_accuracies(monkeypatch, kind, steps, said, decider):
+    ds = [{"mean": m, "low": low, "high": high, "what": "?"} for m, low, high in steps]
+    monkeypatch.setattr(verdicts, "accuracy_steps", lambda of: [ds[of]])
+    monkeypatch.setattr(verdicts, "hidden", lambda of: [ds[of]])
+    evidence_of = [claims.Evidence({}, {}, {"stated": i}, {}, {}, {}) for i in range(2)]
+    parts = dict(zip(("image", "tabular"), evidence_of, strict=True))
+    claim = {"dataset": "both", "stop": None, "test": {"kind": kind}}
+    decided = claims.outcome(claim, "stated", parts, None)
+    assert (decided["outcome"], decided["decisive"]["mean"]) == (said, decider)
+
+
+def test_differences_are_between_the_same_factuals_alone():
+    searched, _ = evidence(dict.fromkeys(REGIMES, 0.0), seeds=2)
+    moved = searched.assign(seed=searched["seed"] + (searched["regime"] == "strong"))
+    with pytest.raises(ValueError, match="expected the same factuals in the same order for strong and standard"):
+        tables.differences(moved, {"strong": ("strong", "standard")})
+
+
+def test_a_picture_needs_two_factuals_in_common():
+    searched, _ = evidence(dict.fromkeys(REGIMES, 0.0), seeds=1)
+    first = searched.groupby(["reading", "regime", "stop"]).cumcount()
+    other = searched["regime"].isin(["standard"])
+    few = searched.assign(counted=np.where(other, first.isin([0, 1, 2]), first.isin([2, 3, 4])))
+    rows = few[few["reading"] == "stated"]
+    assert claims._picture(rows) is None
+    both = searched.assign(counted=first < 2)
+    assert claims._picture(both[both["reading"] == "stated"])["n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("decide", "found"),
+    [
+        (verdicts.lower, []),
+        (verdicts.rises, []),
+        (verdicts.unordered, []),
+        (verdicts.overstated, []),
+        (verdicts.met, []),
+        (verdicts.met, [np.nan]),
+        (verdicts.lower, [d(np.nan)]),
+        (lambda ds: verdicts.equal(ds, 0.1), []),
+        (verdicts.verdict, {"stated": "suported", "repaired": "supported", "published": "supported"}),
+        (verdicts.spread, [{"n_seeds": 3, "runs": 5, "sd": np.nan, "sd_seeds": 1.0}]),
+    ],
+)
+def test_no_evidence_supports_nothing(decide, found):
+    with pytest.raises(ValueError, match=r"^expected "):
+        decide(found)
+
+
+def test_a_margin_below_zero_is_none():
+    assert verdicts.equal([d(0.0, 0.01)], margin=-0.1) == "undecided"
+
+
 def test_a_half_without_seeds_is_no_evidence():
     searched, attacked = evidence(dict.fromkeys(REGIMES, 0.0), seeds=1)
     basis = {"dataset": "mnist", "margin": {}, "scale": {}}
