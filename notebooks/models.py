@@ -6,7 +6,8 @@
 # # Does training against stronger attacks make networks more robust?
 #
 # *The networks that everything else is asked of: their data, their training, their accuracy with and without an
-# attacker. Expected time from nothing, for one seed: about ten minutes on MNIST, one minute on California Housing.*
+# attacker. Expected time from nothing, for one seed, on two cores: about half an hour on MNIST, one minute on
+# California Housing.*
 #
 # **The claim examined** (thesis, section 5). Adversarial training worked as intended: the stronger the adversary a
 # network was trained against, the more robust it is. And (sections 1 and 5.2) this robustness costs accuracy on clean

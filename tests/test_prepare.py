@@ -212,15 +212,20 @@ def test_a_stopped_run_leaves_no_process_and_nothing_half_written(
         [sys.executable, "-c", ENDLESS, str(jobs)], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
-    logs = [tmp_path / "log" / f"prepare-{n}.log" for n in range(1, jobs + 1)]
-    wait_for(lambda: all(log.exists() and log.stat().st_size for log in logs))
-    os.killpg(process.pid, number) if number == signal.SIGINT else process.terminate()  # Ctrl-C reaches all of them
-    first, *lines = process.communicate(timeout=60)[1].splitlines()
-    assert first.startswith("prepare ")
-    assert lines == ["STOPPED prepare: what was finished is kept"]
-    assert process.returncode == 128 + number
-    wait_for(lambda: not alive(process.pid))
-    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.parent.name not in ("log", "locks")] == []
+    logs = [tmp_path / "log" / "demo" / f"prepare-{n}.log" for n in range(1, jobs + 1)]
+    try:
+        wait_for(lambda: all(log.exists() and log.stat().st_size for log in logs))
+        os.killpg(process.pid, number) if number == signal.SIGINT else process.terminate()  # Ctrl-C reaches all of them
+        first, *lines = process.communicate(timeout=60)[1].splitlines()
+        assert first.startswith("prepare ")
+        assert lines == ["STOPPED prepare: what was finished is kept"]
+        assert process.returncode == 128 + number
+        wait_for(lambda: not alive(process.pid))
+    finally:  # where this fails, nothing endless stays behind
+        if alive(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)
+    kept = [path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in kept if path.parts[0] not in ("log", "locks")] == []
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 100) -> None:
