@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -166,7 +167,7 @@ def test_verify_does_not_compare_times(tmp_path, capsys):
 
 
 def test_every_peer_is_pinned():
-    lines = (bench.Path(__file__).parent.parent / ".ci" / "peers.txt").read_text().splitlines()
+    lines = (Path(__file__).parent.parent / ".ci" / "peers.txt").read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     assert all(line.count("==") == 1 for line in pins)
     assert {line.split("==")[0] for line in pins} >= LIBRARIES

@@ -6,13 +6,9 @@ hardly touched by what else a machine is doing. Before any turn, a variant has t
 
 from __future__ import annotations
 
-import ctypes
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -38,6 +34,7 @@ from robexpl.report.hotpaths import (
     similarity_path,
     training_path,
 )
+from robexpl.report.machine import machine, memory
 from robexpl.seeds import torch_generator
 from robexpl.training import fit
 
@@ -157,35 +154,6 @@ def growth(data: Dataset, model: torch.nn.Module, *, seconds: float, scale: int 
         medians = [median(times[size]) for size in runs]
         found[name] = {"sizes": list(runs), "seconds": medians, "slope": slope(list(runs), medians)}
     return found
-
-
-def memory(run: Callable[[], Any]) -> float | None:
-    """Return by how many MiB a run raises the peak of the process' memory, or None where Linux does not tell."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)  # what is free but kept would hide what a run takes
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-        before = _status("VmRSS")
-        run()
-        return (_status("VmHWM") - before) / 1024
-    except (OSError, AttributeError, StopIteration):
-        return None
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name))
-
-
-def machine() -> dict[str, Any]:
-    """Name what the times were measured on."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    versions = {name: peers.installed(name) for name in ("torch", "numpy", "numba", *peers.LIBRARIES)}
-    return {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version(), "versions": versions}
 
 
 def targets(paths: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -49,7 +49,8 @@ def run(template: Path, out: Path, params: dict[str, Any], *, force: bool = Fals
 
 def _execute(template: Path, out: Path, params: dict[str, Any]) -> None:
     name, started = out.stem, time.monotonic()
-    profile = str(params.get("profile", ""))  # notebooks of both profiles share names
+    profile = params.get("profile")
+    profile = profile if profile in artifacts.PROFILES else ""  # notebooks of both profiles share names
     log = artifacts.write_atomic(artifacts.build_dir() / "log" / profile / f"{name}.log", b"")
     key, text = notebook.make_key(template, params), artifacts.sha256(template.read_bytes())[:24]
     print(f"run    {name}  (progress: {artifacts.label(log)})", file=sys.stderr, flush=True)
