@@ -1,7 +1,6 @@
-"""Where data files come from: the folder named by ROBEXPL_DATA, else the user cache, else a checksummed download."""
+"""Files: data from the folder named by ROBEXPL_DATA, the user cache or a checksummed download; writing whole or not."""
 
-from __future__ import annotations
-
+import contextlib
 import hashlib
 import logging
 import os
@@ -16,6 +15,11 @@ class DataError(RuntimeError):
     """A data file is missing, truncated or not the one that was expected."""
 
 
+def sha256(data: bytes) -> str:
+    """Return the hexadecimal SHA-256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def cache_folder() -> Path:
     """Return the user's cache folder for data files."""
     return Path(pooch.os_cache("robexpl"))
@@ -23,60 +27,50 @@ def cache_folder() -> Path:
 
 def folders() -> list[Path]:
     """Return the folders to search, in order: ROBEXPL_DATA if it is set, the user cache."""
-    named = os.environ.get("ROBEXPL_DATA")
+    if not (named := os.environ.get("ROBEXPL_DATA")):
+        return [cache_folder()]
     try:
-        home = [Path(named).expanduser()] if named else []
-        if home and not home[0].is_dir():
-            raise DataError(f"ROBEXPL_DATA names no folder: {named}")
-    except OSError as error:
-        raise DataError(f"ROBEXPL_DATA names a folder that cannot be read: {named} ({error.strerror})") from None
-    except DataError:
-        raise
-    except RuntimeError:  # ~somebody
-        raise DataError(f"ROBEXPL_DATA names no folder: {named}") from None
-    return [*home, cache_folder()]
+        home = Path(named).expanduser()
+        found = home.is_dir()
+    except (OSError, RuntimeError):  # a name that is too long, ~somebody
+        found = False
+    if not found:
+        raise DataError(f"ROBEXPL_DATA names no folder: {named}")
+    return [home, cache_folder()]
 
 
-def find(file: str, sha256: str) -> Path | None:
+def find(file: str, digest: str) -> Path | None:
     """Return where a file such as "mnist/t10k-labels-idx1-ubyte.gz" lies in `folders()`, None if it is in none of them.
-
-    Raises DataError where a file of that name has other bytes: it is refused, never passed over and never replaced.
+    Raises DataError where a file of that name has another SHA-256 digest: it is never passed over and never replaced.
     """
-    for folder in folders():
-        path = folder / file
+    for path in (folder / file for folder in folders()):
         try:
-            if path.is_dir():
-                raise DataError(f"{path} is a folder: expected the file of that name; replace or remove it")
-            data = path.read_bytes() if path.is_file() else None
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except IsADirectoryError:
+            raise DataError(f"{path} is a folder: expected the file of that name; replace or remove it") from None
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}") from None
-        if data is not None:
-            digest = hashlib.sha256(data).hexdigest()
-            if digest != sha256:
-                raise DataError(
-                    f"{path} is truncated or altered: expected sha256 {sha256[:12]}..., got {digest[:12]}... "
-                    f"({len(data)} bytes); replace or remove it"
-                )
-            return path
+        if (got := sha256(data)) != digest:
+            sums = f"expected sha256 {digest[:12]}..., got {got[:12]}... ({len(data)} bytes)"
+            raise DataError(f"{path} is truncated or altered: {sums}; replace or remove it")
+        return path
     return None
 
 
-def fetch(file: str, sha256: str, urls: Sequence[str]) -> Path:
+def fetch(file: str, digest: str, urls: Sequence[str]) -> Path:
     """Return the path of a data file: found as in `find`, else downloaded into the user cache.
-
-    The first of `urls` that delivers the right bytes is taken; one that fails or serves another file is passed over.
-    Raises DataError if all fail, or for a damaged file as in `find`.
+    The first of `urls` that delivers the right bytes is taken. Raises DataError if all fail, or as `find` does.
     """
-    found = find(file, sha256)
-    if found is not None:
+    if found := find(file, digest):
         return found
     target, tried = cache_folder() / file, []
     pooch.get_logger().setLevel(logging.WARNING)  # its notes name local folders; keep them off notebooks
     downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
     for url in urls:
         try:
-            pooch.retrieve(url, f"sha256:{sha256}", target.name, target.parent, downloader=downloader)
-            return target
+            return Path(pooch.retrieve(url, f"sha256:{digest}", target.name, target.parent, downloader=downloader))
         except (OSError, ValueError) as error:  # the errors of requests are OSErrors; ValueError: another checksum
             tried.append(f"{url} ({reason(error)})")
     raise missing(file, tried)
@@ -84,16 +78,46 @@ def fetch(file: str, sha256: str, urls: Sequence[str]) -> Path:
 
 def missing(file: str, tried: Sequence[str]) -> DataError:
     """Return the error that names a missing file, what was tried, and both remedies."""
-    looked = ", ".join([str(folder / file) for folder in folders()] + list(tried))
-    return DataError(
-        f"no {file}: tried {looked}; remedies: set ROBEXPL_DATA to a folder that holds {file}, "
-        f"or put the file at {cache_folder() / file}"
-    )
+    looked = ", ".join([*(str(folder / file) for folder in folders()), *tried])
+    remedies = f"set ROBEXPL_DATA to a folder that holds {file}, or put the file at {cache_folder() / file}"
+    return DataError(f"no {file}: tried {looked}; remedies: {remedies}")
 
 
 def reason(error: Exception) -> str:
     """Return in a few words why a download failed."""
-    if isinstance(error, ValueError):
-        return "another checksum"
     status = getattr(getattr(error, "response", None), "status_code", None)
-    return f"HTTP {status}" if status else type(error).__name__
+    return "another checksum" if isinstance(error, ValueError) else f"HTTP {status}" if status else type(error).__name__
+
+
+def make_folder(folder: Path) -> Path:
+    """Create a folder and its parents; raise OSError with one clear line where that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot create the folder {folder}: {error.strerror}") from None
+    return folder
+
+
+def write_atomic(path: Path, data: bytes) -> Path:
+    """Write a file whole or not at all; the same bytes again leave the file and its time alone.
+    Raises OSError with one clear line (disk full, read-only folder); the old file then stays and nothing else remains.
+    """
+    for left in make_folder(path.parent).glob(f".{path.name}.*.tmp"):
+        try:
+            os.kill(int(left.name.split(".")[-2]), 0)
+        except ProcessLookupError:  # its writer was killed
+            left.unlink(missing_ok=True)
+        except (OSError, ValueError, OverflowError):  # it belongs to somebody else, or the name is no number
+            continue
+    with contextlib.suppress(OSError):
+        if path.read_bytes() == data:
+            return path
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)  # noqa: PTH105 (the atomic one, said by its name)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror}; nothing was changed") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

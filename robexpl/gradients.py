@@ -1,11 +1,4 @@
-"""Gradients of networks, in closed form where there is one: with respect to the input and to the parameters.
-
-Attacks and counterfactual search both need v^T J, where J is the Jacobian of the logits at x and v (n, classes) the
-gradient of their own objective with respect to the logits. For perceptrons it has a closed form, two matrix products
-per layer; any other module goes through autograd. Both are tested to agree.
-"""
-
-from __future__ import annotations
+"""Gradients of networks with respect to their input and to their parameters, in closed form where there is one."""
 
 from collections.abc import Callable
 
@@ -19,27 +12,26 @@ SMALL = 10_000  # weights of a layer that may be kept twice
 
 def vjp(model: nn.Module, *, closed_form: bool = True) -> Vjp:
     """Return a function x (n, d) -> (logits (n, classes), pull), with pull(v (n, classes)) = v^T J of shape (n, d).
-
-    The closed form applies to `nn.Sequential`s that alternate Linear and ReLU; `closed_form=False` forces autograd.
-    The weights are those of the moment: call `vjp` again after an optimiser step. `pull` may be called once per call of
-    the function, and the next call overwrites what both returned: copy what is to stay.
+    J is the Jacobian of the logits at x, by the weights of the moment: call `vjp` again after an optimiser step. `pull`
+    may be called once per call of the function, and the next call overwrites what both returned: copy what is to stay.
+    `closed_form=False` makes perceptrons, too, go through autograd, as all other modules do.
+    >>> vjp(nn.Identity())(torch.zeros(1, 2))[1](torch.tensor([[3.0, 4.0]]))
+    tensor([[3., 4.]])
     """
     layers = relu_layers(model) if closed_form else None
     return _perceptron(layers) if layers else _autograd(model)
 
 
 def relu_layers(model: nn.Module) -> list[nn.Linear] | None:
-    """Return the linear layers if the model is exactly Linear, ReLU, Linear, ... Linear, else None."""
-    if type(model) is not nn.Sequential or len(model) % 2 == 0 or _hooked(model):
+    """Return the linear layers if the model is exactly Linear, ReLU, Linear, ... Linear, with biases, else None.
+    >>> relu_layers(nn.Sequential(nn.Linear(2, 3), nn.Tanh()))
+    """
+    if type(model) is not nn.Sequential or len(model) % 2 == 0:
         return None
-    kinds = [type(layer) for layer in model]
-    alternates = all(kind is (nn.ReLU if i % 2 else nn.Linear) for i, kind in enumerate(kinds))
-    layers = [layer for layer in model if type(layer) is nn.Linear]
-    return layers if alternates and all(layer.bias is not None for layer in layers) else None
-
-
-def _hooked(model: nn.Module) -> bool:
-    return any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules())
+    layers, hooks = list(model)[::2], ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
+    alternates = all(type(layer) is (nn.ReLU if i % 2 else nn.Linear) for i, layer in enumerate(model))
+    right = alternates and all(layer.bias is not None for layer in layers)
+    return layers if right and not any(getattr(m, kind) for m in model.modules() for kind in hooks) else None
 
 
 def _perceptron(layers: list[nn.Linear]) -> Vjp:
@@ -79,20 +71,17 @@ def _autograd(model: nn.Module) -> Vjp:
             logits = model(x)
         if logits.ndim != 2 or logits.shape[0] != x.shape[0]:
             raise ValueError(f"expected the model to map (n, d) to logits (n, classes), got {tuple(logits.shape)}")
-
-        def pull(v: Tensor) -> Tensor:
-            return torch.autograd.grad(logits, x, v)[0]
-
-        return logits.detach(), pull
+        return logits.detach(), lambda v: torch.autograd.grad(logits, x, v)[0]
 
     return run
 
 
 def backward(model: nn.Module, x: Tensor, y: Tensor, *, scale: float = 1.0, closed_form: bool = True) -> Tensor:
     """Set the gradients of a network's parameters to those of the loss scale * mean CE(f(x), y), and return the loss.
-
-    x (n, d), y (n,). Closed form for perceptrons, with delta_L = scale (softmax(f) - e_y) / n, delta_i = (delta_{i+1}
+    x (n, d), y (n,). Closed form for perceptrons: delta_L = scale (softmax(f) - e_y) / n, delta_i = (delta_{i+1}
     W_{i+1}) relu'(a_i) and dW_i = delta_i^T a_{i-1}; autograd for any other module.
+    >>> backward(nn.Identity(), torch.zeros(1, 2, requires_grad=True), torch.tensor([0]))
+    tensor(0.6931)
     """
     layers = relu_layers(model) if closed_form else None
     if not layers:
@@ -117,12 +106,8 @@ def backward(model: nn.Module, x: Tensor, y: Tensor, *, scale: float = 1.0, clos
 
 
 def transpose_storage(model: nn.Module) -> None:
-    """Lay out the weights of a perceptron column by column, which makes its training steps faster; values stay."""
+    """Lay out the weights of a perceptron column by column, which makes its training steps faster; values stay.
+    >>> transpose_storage(nn.Sequential(nn.Linear(2, 3)))
+    """
     for layer in relu_layers(model) or []:
         layer.weight.data = layer.weight.data.t().contiguous().t()
-
-
-def input_gradient_norm(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    """Return the largest absolute component of the gradient of each target logit with respect to x, shape (n,)."""
-    logits, pull = vjp(model)(x)
-    return pull(nn.functional.one_hot(target, logits.shape[1]).to(logits.dtype)).abs().amax(1)

@@ -1,6 +1,4 @@
-"""The four training regimes and the adversaries they train against and are tested against."""
-
-from __future__ import annotations
+"""The four training regimes and the adversaries they train against."""
 
 from dataclasses import dataclass
 
@@ -25,10 +23,23 @@ ADVERSARIES: dict[str, Adversary | None] = {
     "medium": Adversary(0.1, 0.01, 13),
     "strong": Adversary(0.3, 0.01, 40),
 }
-EVALUATION = Adversary(0.2, 0.01, 26)
-FGSM_EPS = 0.2
 
 
-def adversary(regime: str) -> Adversary | None:
-    """Return the adversary that a regime trains against, None for standard training."""
-    return ADVERSARIES[checks.one_of("regime", regime, REGIMES)]
+def adversary(regime: str | Adversary) -> Adversary | None:
+    """Return the adversary that a regime trains against, None for standard training; an adversary is its own regime.
+    >>> adversary("weak")
+    Adversary(eps=0.05, step_size=0.01, steps=7)
+    """
+    if not isinstance(regime, Adversary):
+        return ADVERSARIES[checks.one_of("regime", regime, REGIMES)]
+    checks.non_negative(eps=regime.eps, steps=regime.steps)
+    checks.positive(step_size=regime.step_size)
+    return regime
+
+
+def name_of(regime: str | Adversary) -> str:
+    """Return the name of a regime, "own" for an adversary that belongs to none; it also names the random stream.
+    >>> name_of(Adversary(0.1, 0.01, 13))
+    'medium'
+    """
+    return next((name for name, known in ADVERSARIES.items() if regime in (name, known)), "own")

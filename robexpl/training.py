@@ -1,60 +1,63 @@
 """Training: standard and adversarial, from one shared initialisation per seed."""
 
-from __future__ import annotations
+import io
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from robexpl import checks
-from robexpl.attacks import ascend_until, ascend_within, start_points
+from robexpl import checks, models
+from robexpl.attacks._loops import ascend_until, ascend_within, start_points
 from robexpl.data import Dataset
+from robexpl.files import sha256, write_atomic
 from robexpl.gradients import backward, transpose_storage, vjp
-from robexpl.models import mlp
-from robexpl.progress import bar
-from robexpl.regimes import adversary
+from robexpl.progress import bar, warn
+from robexpl.regimes import Adversary, adversary, name_of
 from robexpl.seeds import torch_generator
-
-HIDDEN = {"image": 128, "tabular": 10}
 
 
 def fit(
-    dataset: Dataset,
-    regime: str,
-    *,
-    seed: int,
-    early_stop: bool = False,
-    epochs: int = 20,
-    batch_size: int = 32,
-    learning_rate: float = 1e-3,
-    model: nn.Module | None = None,
-    history: list[dict[str, float]] | None = None,
-) -> nn.Module:
-    """Train a network on `dataset` in a regime: "standard", "weak", "medium" or "strong".
-
-    Adam on the mean cross-entropy CE(f(x), y); adversarial regimes minimise CE(f(x'), y) + CE(f(x), y), with x' made by
-    PGD against the current network (thesis, Eq. 1, with the clean term of the author's code). All regimes of a seed
-    start from the same weights and see the batches in the same order. `early_stop` chooses the author's PGD, which ends
-    when any entry of the batch has moved by eps, in place of the projected one. `model`, if given, is trained in place
-    of the default perceptron. `history` receives one row per epoch: loss, mean PGD steps per batch and mean largest
-    perturbation per example.
+    dataset: Dataset, regime: str | Adversary, *, seed: int, early_stop: bool = False, epochs: int = 20,
+    batch_size: int = 32, learning_rate: float = 1e-3, model: nn.Module | None = None, architecture: str = "mlp",
+    history: list[dict[str, float]] | None = None, checkpoint: str | Path | None = None,
+) -> nn.Module:  # fmt: skip
+    """Train a network on `dataset` in a regime: "standard", "weak", "medium", "strong" or an adversary of one's own.
+    Adam on the mean CE(f(x), y), in adversarial regimes CE(f(x'), y) + CE(f(x), y) with x' made by PGD against the
+    current network (thesis, Eq. 1, and the clean term of the author's code); `early_stop`: the author's PGD, which ends
+    when any entry of the batch has moved by eps. All regimes of a seed share first weights (unless `model` is given and
+    trained) and batches. `history` gets a row per epoch: loss, mean PGD steps, mean largest perturbation. `checkpoint`
+    is a file that holds the state until training ends: the same call goes on from it to the same weights, bit for bit.
+    >>> from robexpl import data
+    >>> fit(data.load("breast_cancer"), "weak", seed=0, epochs=1)[2].weight.shape
+    torch.Size([2, 10])
     """
     checks.refuse_type("dataset", dataset, Dataset)
-    checks.refuse_seed(seed)
     checks.refuse_type("early_stop", early_stop, bool)
     checks.refuse_type("history", history, (list, type(None)))
-    opponent = adversary(regime)
+    checks.refuse_type("checkpoint", checkpoint, (str, Path, type(None)))
+    checks.non_negative(seed=seed)
     checks.positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    x, y = dataset.x_train, dataset.y_train
+    opponent, name, classes = adversary(regime), name_of(regime), dataset.n_classes
+    x = checks.points(dataset.x_train, "x_train")
+    y = checks.labels(dataset.y_train, len(x), classes, "y_train").long()
+    checks.positive(rows=len(x))
     if model is None:
-        hidden = HIDDEN["image" if dataset.image_shape else "tabular"]
-        model = mlp(x.shape[1], hidden, dataset.n_classes, generator=torch_generator(seed, "weights"))
-    low, high = checks.box(dataset.bounds, x)
-    checks.refuse_rows(x, y, dataset.n_classes)
-    checks.refuse_model(model, x, training=True, n_classes=dataset.n_classes)
-    order, noise = torch_generator(seed, "order"), torch_generator(seed, "attack", regime)
+        first = torch_generator(seed, "weights")
+        model = models.build(architecture, x.shape[1], classes, dataset.image_shape, generator=first)
+    box = checks.box(dataset.bounds, x)
+    checks.refuse_model(model, x, training=True, n_classes=classes)
+    order, noise = torch_generator(seed, "order"), torch_generator(seed, "attack", name)
     transpose_storage(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
-    progress = bar(range(int(epochs)), desc=f"{dataset.name} {regime} {seed}")
+    past: list[dict[str, float]] = []  # one row per epoch
+    if checkpoint is not None:
+        form = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
+        content = [sha256(part.cpu().contiguous().flatten().view(torch.uint8).numpy()) for part in (x, y, *box)]
+        about = repr((opponent, seed, early_stop, epochs, batch_size, learning_rate, form, content))
+        past = _resume(Path(checkpoint), about, model, optimizer, order, noise)
+    history = [] if history is None else history
+    history.extend(past)
+    progress = bar(range(len(past), int(epochs)), desc=f"{dataset.name} {name} {seed}")
     for epoch in progress:
         losses, taken, reached = [], [], []
         for rows in torch.randperm(len(x), generator=order).split(int(batch_size)):
@@ -62,15 +65,11 @@ def fit(
             if opponent is None:
                 loss = backward(model, clean, label)
             else:
-                one_hot = nn.functional.one_hot(label, dataset.n_classes).to(x.dtype)
-                start = torch.clamp(start_points(clean, opponent.step_size, noise), low, high)
-                args = (vjp(model), clean, one_hot, start, opponent.eps, opponent.step_size, opponent.steps, low, high)
-                if early_stop:
-                    adversarial, steps = ascend_until(*args)
-                    taken.append(float(steps[0]))
-                else:
-                    adversarial = ascend_within(*args)
-                    taken.append(float(opponent.steps))
+                one_hot = nn.functional.one_hot(label, classes).to(x.dtype)
+                start = torch.clamp(start_points(clean, opponent.step_size, noise), *box)
+                given = vjp(model), clean, one_hot, start, opponent, box
+                adversarial, steps = ascend_until(*given) if early_stop else (ascend_within(*given), [opponent.steps])
+                taken.append(float(steps[0]))
                 reached.append(float((adversarial - clean).abs_().amax(1).mean()))
                 # one pass over both halves: twice the mean over 2n rows is the sum of the two means
                 loss = backward(model, torch.cat([adversarial, clean]), torch.cat([label, label]), scale=2.0)
@@ -78,12 +77,35 @@ def fit(
             losses.append(loss)
         loss_mean = float(torch.stack(losses).mean())
         if not loss_mean < float("inf"):
-            raise ValueError(f"expected a finite training loss, got {loss_mean} in epoch {epoch + 1} of {regime}")
+            raise ValueError(f"expected a finite training loss, got {loss_mean} in epoch {epoch + 1} of {name}")
         progress.set_postfix(loss=f"{loss_mean:.3f}")
-        if history is not None:
-            history.append({"epoch": epoch + 1, "loss": loss_mean, "steps": _mean(taken), "radius": _mean(reached)})
+        steps_mean, radius = (sum(values) / max(len(values), 1) for values in (taken, reached))
+        past.append({"epoch": epoch + 1, "loss": loss_mean, "steps": steps_mean, "radius": radius})
+        history.append(past[-1])
+        if checkpoint is not None:
+            states = model.state_dict(), optimizer.state_dict(), order.get_state(), noise.get_state()
+            buffer = io.BytesIO()
+            torch.save({"about": about, "history": past, "states": states}, buffer)
+            write_atomic(Path(checkpoint), buffer.getvalue())
+    if checkpoint is not None:
+        Path(checkpoint).unlink(missing_ok=True)
     return model
 
 
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+def _resume(path: Path, about: str, model: nn.Module, optimizer: torch.optim.Optimizer, *generators) -> list[dict]:
+    """Set everything to the state in a checkpoint and return the rows of its epochs; none where there is no file."""
+    if not path.exists():
+        return []
+    try:
+        kept = torch.load(path, weights_only=True)
+        ours = kept["about"] == about
+    except Exception as error:  # whatever damaged bytes make of a reader
+        warn(f"{path} is no checkpoint that can be read ({type(error).__name__}); training from the start")
+        return []
+    checks.refuse_unless(ours, f"expected the checkpoint of this very training, got another's at {path}; remove it")
+    weights, moments, *streams = kept["states"]
+    model.load_state_dict(weights)
+    optimizer.load_state_dict(moments)
+    for generator, stream in zip(generators, streams, strict=True):
+        generator.set_state(stream)
+    return kept["history"]
