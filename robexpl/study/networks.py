@@ -1,0 +1,228 @@
+"""Networks of the study: each named by what it is trained on and how, and what a search may do to one first."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from robexpl import checks, data, models
+from robexpl.gradients import relu_layers, vjp
+from robexpl.regimes import REGIMES, adversary
+from robexpl.study.author import load_author_network
+from robexpl.study.sizes import Condition, Study
+from robexpl.training import fit
+
+
+@dataclass(frozen=True)
+class Data:
+    """A dataset as one seed and condition sample and split it."""
+
+    dataset: str
+    seed: int
+    sampling: str
+
+    def load(self) -> data.Dataset:
+        """Load it; once per process where it does not depend on the seed."""
+        return _load(self.shared())
+
+    def shared(self) -> Data:
+        """Return itself, or the data of seed 0 where every seed has the same rows and split."""
+        fixed = getattr(data.module(self.dataset), "FIXED_SPLIT", False)
+        return replace(self, seed=0) if fixed else self
+
+    def code(self) -> tuple:
+        """Return the functions whose code the data rest on."""
+        return (data.module(self.dataset).load,)
+
+
+@lru_cache(maxsize=2)
+def _load(rows: Data) -> data.Dataset:
+    return data.load(rows.dataset, seed=rows.seed, sampling=rows.sampling)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network of the study: what it is trained on, how and from which seed.
+
+    binary: trained on images in black and white (1 where x > 1/2, else 0), all else the same.
+    """
+
+    data: Data
+    regime: str
+    early_stop: bool = False
+    epochs: int = 20
+    architecture: str = "mlp"
+    binary: bool = False
+
+    @property
+    def seed(self) -> int:
+        """The seed of its weights, batches and noise, and of its data."""
+        return self.data.seed
+
+    @property
+    def network(self) -> Network:
+        """Itself: what is trained, whatever a search does to it."""
+        return self
+
+    def __str__(self) -> str:
+        how = "binary" if self.binary else "early stop" if self.early_stop else ""
+        return f"{self.data.dataset} {self.regime} seed {self.seed}" + f" ({how})" * bool(how)
+
+    def code(self) -> tuple:
+        """Return the functions whose code the trained network rests on."""
+        return fit, models.module(self.architecture).build, adversary
+
+    def model(self) -> nn.Module:
+        """Return the trained network, training it at the first call."""
+        from robexpl.study import stages  # late: stages need networks
+
+        weights = {name: value for name, value in stages.train(self).items() if name != "history"}
+        known = self.data.load()
+        shape = known.x_train.shape[1], known.n_classes, known.image_shape
+        model = models.build(self.architecture, *shape, generator=None)
+        model.load_state_dict(weights)
+        return model.eval()
+
+
+def network(study: Study, regime: str, seed: int, condition: Condition) -> Network:
+    """Name the network of a regime, seed and condition; networks that two conditions share have one name."""
+    checks.one_of("regime", regime, REGIMES)
+    early_stop = condition.early_stop and regime != "standard"  # one standard network serves every condition
+    sampling = "as_run" if study.kind == "image" else condition.sampling
+    return Network(Data(study.dataset, seed, sampling), regime, early_stop, study.epochs, study.architecture)
+
+
+@dataclass(frozen=True)
+class Author:
+    """The author's own network of a regime."""
+
+    data: Data
+    regime: str
+
+    @property
+    def network(self) -> Author:
+        """Itself."""
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.data.dataset} {self.regime} of the author"
+
+    def model(self) -> nn.Module:
+        """Return the network as published."""
+        return load_author_network(self.data.dataset, self.regime)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A network f with logits factor * f(x): another function, the same classifier."""
+
+    network: Network
+    factor: float
+
+    @property
+    def data(self) -> Data:
+        """What the network is trained on."""
+        return self.network.data
+
+    def model(self) -> nn.Module:
+        """Return a copy with its last layer multiplied."""
+        return scaled(self.network.model(), self.factor)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A network with its logits scaled until its gradients at the factuals are as large as another network's.
+
+    The factor is the ratio of the means of |grad_x f_t(x)|_2, rounded to four digits; `inverse` takes the reciprocal of
+    the factor of the opposite comparison, so that both directions use one number.
+    """
+
+    network: Network
+    to: Network
+    factuals: object
+    inverse: bool = False
+
+    @property
+    def data(self) -> Data:
+        """What the network is trained on."""
+        return self.network.data
+
+    def factor(self) -> float:
+        """Return the factor that multiplies the logits."""
+        own, other = (gradient_size(one, self.factuals) for one in (self.network, self.to))
+        return four_digits(1 / four_digits(own / other)) if self.inverse else four_digits(other / own)
+
+    def model(self) -> nn.Module:
+        """Return a copy with its last layer multiplied."""
+        return scaled(self.network.model(), self.factor())
+
+
+@dataclass(frozen=True)
+class Thresholded:
+    """A network behind a soft threshold of its inputs: T(x) = (s(x) - s(0)) / (s(1) - s(0)).
+
+    s(x) = 1 / (1 + exp(-(x - 1/2) / tau)): steep enough to shrink changes near black and white, smooth enough for
+    attacks and searches to follow its gradient.
+    """
+
+    network: Network
+    tau: float = 0.1
+
+    @property
+    def data(self) -> Data:
+        """What the network is trained on."""
+        return self.network.data
+
+    def model(self) -> nn.Module:
+        """Return the threshold and the network in one module."""
+        return nn.Sequential(Threshold(self.tau), self.network.model())
+
+
+Subject = Network | Author | Scaled | Matched | Thresholded
+
+
+class Threshold(nn.Module):
+    """Threshold intensities softly, with 0 and 1 in their places."""
+
+    def __init__(self, tau: float) -> None:
+        super().__init__()
+        self.tau = tau
+        self.low = 1 / (1 + float(torch.tensor(0.5 / tau, dtype=torch.float64).exp()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return T(x), of the shape of x."""
+        return (torch.sigmoid((x - 0.5) / self.tau) - self.low) / (1 - 2 * self.low)
+
+
+def binary(x: Tensor) -> Tensor:
+    """Return images in black and white: 1 where x > 1/2, else 0."""
+    return (x > 0.5).to(x.dtype)
+
+
+def scaled(model: nn.Module, factor: float) -> nn.Module:
+    """Return a copy of a perceptron f with logits factor * f(x)."""
+    checks.positive(factor=factor)
+    if relu_layers(model) is None:
+        raise ValueError(f"expected a perceptron, got {type(model).__name__}")
+    result = copy.deepcopy(model)
+    with torch.no_grad():
+        result[-1].weight.mul_(factor)
+        result[-1].bias.mul_(factor)
+    return result
+
+
+def gradient_size(network: Network, factuals: object) -> float:
+    """Return the mean over factuals x, with targets t, of |grad_x f_t(x)|_2."""
+    drawn = factuals.take(network.data)
+    logits, pull = vjp(network.model())(network.data.load().x_test[drawn["row"]])
+    one_hot = nn.functional.one_hot(drawn["target"], logits.shape[1]).to(logits.dtype)
+    return float(pull(one_hot).norm(dim=1).double().mean())
+
+
+def four_digits(value: float) -> float:
+    """Round to four significant digits, so that no last bit of a machine decides what is cached."""
+    return float(f"{value:.4g}")

@@ -1,0 +1,194 @@
+"""The expensive stages: train, attack, search, score. Each is computed once and kept; its arguments say all of it.
+
+An argument that names a dataset, an architecture, an attack, a generator or a distance metric brings the code of its
+file into the key (`code`), so that only what a result rests on recomputes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robexpl import attacks, generators, metrics
+from robexpl.attacks import start_points
+from robexpl.data import Dataset
+from robexpl.seeds import numpy_generator, torch_generator
+from robexpl.study.cache import cached, checkpoint_path
+from robexpl.study.factuals import Agreed, Draw, Pairs
+from robexpl.study.networks import Data, Network, Subject, binary
+from robexpl.study.sizes import Attack
+from robexpl.training import fit
+
+NOISE = 0.1  # standard deviation of the noise of the reference points: that of the search as it was run
+POINTS = ("real", "mean", "blank", "factual", "noisy", "real_noisy", "uniform")
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """Test rows of a subject under an attack: all of them or the first `rows`, grey or in black and white."""
+
+    subject: Subject
+    attack: Attack
+    rows: int | None = None
+    binary: bool = False
+    stream: tuple[str, ...] = ("evaluation",)  # names of the random stream, beside the seed
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search for counterfactuals: in what, from where, how, until when, and with which random stream."""
+
+    subject: Subject
+    stop: str
+    settings: Any  # Settings of the generator
+    factuals: Draw | Agreed | Pairs
+    generator: str = "ecco"
+    stream: str = "start"
+    draw: int | None = None  # which repetition of the initialisation noise
+
+    def code(self) -> tuple:
+        """Return the functions whose code the counterfactuals rest on."""
+        return (generators.module(self.generator).search,)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Points of known plausibility for the factuals and target classes of a draw; see `points`."""
+
+    point: str
+    data: Data
+    factuals: Draw
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Implausibility by a distance metric: the mean distance to the k nearest training points of the target class."""
+
+    distance: str
+    k: int
+
+    def code(self) -> tuple:
+        """Return the functions whose code the scores rest on."""
+        module = metrics.module(self.distance)
+        return module.prepare, module.distances
+
+
+@cached
+def train(network: Network) -> dict[str, Tensor]:
+    """Train a network; keep its weights and its history (epochs, 3): loss, steps and radius of the adversary."""
+    dataset, history = network.data.load(), []
+    if network.binary:
+        dataset = replace(dataset, x_train=binary(dataset.x_train), x_test=binary(dataset.x_test))
+    model = fit(
+        dataset,
+        network.regime,
+        seed=network.seed,
+        early_stop=network.early_stop,
+        epochs=network.epochs,
+        architecture=network.architecture,
+        history=history,
+        checkpoint=checkpoint_path(train, network),
+    )
+    rows = torch.tensor([[row["loss"], row["steps"], row["radius"]] for row in history], dtype=torch.float64)
+    return {**model.state_dict(), "history": rows}
+
+
+@cached
+def attack(attacked: Attacked) -> dict[str, Tensor]:
+    """Attack test rows; keep, each (n,): label still right, steps, largest and typical (median) move of an input."""
+    subject, how = attacked.subject, attacked.attack
+    dataset, model = subject.data.load(), subject.model()
+    x, y = dataset.x_test[: attacked.rows], dataset.y_test[: attacked.rows]
+    x = binary(x) if attacked.binary else x
+    points, steps = x, torch.zeros(len(x), dtype=torch.long)
+    if how.attack:
+        generator = torch_generator(subject.data.seed, *attacked.stream)
+        options = {"bounds": dataset.bounds, "generator": generator, **dict(how.settings)}
+        points, steps = attacks.run(how.attack, model, x, y, **options)
+    with torch.no_grad():
+        correct = model(points).argmax(1) == y
+    moved = (points - x).abs()
+    typical = moved.where(moved > 0, torch.nan).nanmedian(1).values.nan_to_num(0)
+    return {"correct": correct, "steps": steps, "radius": moved.amax(1), "typical": typical}
+
+
+@cached
+def search(wanted: Search) -> dict[str, Tensor]:
+    """Search a counterfactual for every factual; keep the factuals and what was found, row by row."""
+    subject = wanted.subject
+    dataset, model, drawn = subject.data.load(), subject.model(), wanted.factuals.take(subject.data)
+    x = dataset.x_test[drawn["row"]]
+    names = (wanted.stop,) if wanted.draw is None else (wanted.stop, wanted.draw)
+    found = generators.module(wanted.generator).search(
+        model,
+        x,
+        drawn["target"],
+        settings=wanted.settings,
+        stop=wanted.stop,
+        bounds=dataset.bounds,
+        generator=torch_generator(subject.data.seed, wanted.stream, *names),
+        labels=drawn["label"],
+    )
+    with torch.no_grad():
+        correct = model(x).argmax(1) == drawn["label"]
+    return {**drawn, "factual": x, "correct": correct, **vars(found)}
+
+
+@cached
+def score(of: Search | Reference, measure: Measure) -> dict[str, Tensor]:
+    """Score counterfactuals or reference points: their implausibility (n,)."""
+    if isinstance(of, Search):
+        found = search(of)
+        known = neighbours(of.subject.data, measure.distance)
+        return {"implausibility": metrics.implausibility(found["x"], found["target"], known, k=measure.k)}
+    known, drawn = neighbours(of.data, measure.distance), of.factuals.take(of.data)
+    dataset, target = of.data.load(), drawn["target"]
+    x = points(of.point, dataset, dataset.x_test[drawn["row"]], target, seed=of.data.seed)
+    if of.point in ("mean", "blank"):  # one point for each class: score it once
+        classes, which = target.unique(return_inverse=True)
+        first = torch.stack([(which == i).nonzero()[0, 0] for i in range(len(classes))])
+        return {"implausibility": metrics.implausibility(x[first], classes, known, k=measure.k)[which]}
+    some = of.factuals.per_run if of.point in ("real_noisy", "uniform") else len(x)  # nothing is paired with these two
+    return {"implausibility": metrics.implausibility(x[:some], target[:some], known, k=measure.k)}
+
+
+def neighbours(data: Data, distance: str) -> metrics.Reference:
+    """Return the training points by class, prepared once for a distance and shared by all networks on the same data."""
+    return _neighbours(data.shared(), distance)
+
+
+@lru_cache(maxsize=2)
+def _neighbours(data: Data, distance: str) -> metrics.Reference:
+    loaded = data.load()
+    shape = loaded.image_shape or metrics.IMAGE_SHAPE
+    return metrics.reference(loaded.x_train, loaded.y_train, distance=distance, image_shape=shape)
+
+
+def points(point: str, dataset: Dataset, factual: Tensor, target: Tensor, *, seed: int) -> Tensor:
+    """Return the reference point of each factual (n, d) and target class (n,) -> (n, d).
+
+    real: a test point of the target class, drawn at random; mean: of the training points of that class; blank: an image
+    without ink, for tabular data the median of all training rows; noisy, real_noisy: the factual and the real point
+    with the initialisation noise of a search; uniform: noise over the whole box.
+    """
+    if point in ("real", "real_noisy"):
+        rng = numpy_generator(seed, "anchors", "real")
+        of_class = [(dataset.y_test == label).nonzero().flatten().numpy() for label in range(dataset.n_classes)]
+        real = dataset.x_test[torch.as_tensor([int(rng.choice(of_class[label])) for label in target.tolist()])]
+        return real if point == "real" else start_points(real, NOISE, torch_generator(seed, "anchors", "target"))
+    if point == "mean":
+        means = [dataset.x_train[dataset.y_train == label].mean(0) for label in range(dataset.n_classes)]
+        return torch.stack(means)[target]
+    if point == "blank":
+        blank = torch.zeros_like(factual[0]) if dataset.image_shape else dataset.x_train.median(0).values
+        return blank.expand_as(factual).contiguous()
+    if point == "noisy":
+        return start_points(factual, NOISE, torch_generator(seed, "anchors", "factual"))
+    if point == "uniform":
+        low, high = (torch.as_tensor(bound) for bound in dataset.bounds)
+        return low + (high - low) * torch.rand(factual.shape, generator=torch_generator(seed, "anchors", "uniform"))
+    return factual
