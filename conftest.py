@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nbval.plugin import IPyNbCell
 
-from robexpl.report.compare import output_differences
+from robexpl.pipeline.compare import output_differences
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of several processes: its settings are those of the first
 
@@ -24,6 +24,7 @@ if not WORKER:
         "ROBEXPL_PROGRESS": os.devnull,
     }
 os.environ.pop("MPLBACKEND", None)
+os.environ.pop("ROBEXPL_STAGE", None)
 
 
 def pytest_unconfigure() -> None:

@@ -1,0 +1,1 @@
+"""How the study is run and written: workers, notebooks, tables, figures, paper, README."""

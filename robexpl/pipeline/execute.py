@@ -1,0 +1,234 @@
+"""Run a template as a notebook and store it with the key of what made it.
+
+A notebook whose key, contents and written files are current is left alone; where only the text of its template
+changed, the text is replaced around the outputs. Until a run has succeeded, which means that every code cell was
+executed, it changes nothing that is stored.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from robexpl.files import sha256, write_atomic
+from robexpl.pipeline import notebook, template
+from robexpl.pipeline.commands import Failure, repeat_warnings, say
+from robexpl.pipeline.workers import ONE_THREAD
+from robexpl.study import places
+
+SOCKET = 100  # bytes that the name of a kernel's socket may have, and some to spare
+ROOM = 8 * 2**20  # bytes that a kernel needs for its temporary files
+FILES = 96  # files that a kernel and its runner must be able to open
+SHOWN = 2 * 10**6  # characters that a cell may show
+
+
+def run(source: Path, out: Path, params: dict[str, Any], generated: Path, group: str = "", force: bool = False) -> None:
+    """Bring one executed notebook up to date; raise Failure, with the stored version left as it was.
+
+    Its files go to the folder `generated`, its log and, where it fails, the notebook to a folder named `group`.
+    """
+    out = out.absolute()
+    reason = "asked to" if force else notebook.staleness(out, source, params)
+    if not reason:
+        return
+    with places.locked(f"{out.stem}-{sha256(str(out).encode())[:12]}"):
+        if not force:
+            reason = notebook.staleness(out, source, params)  # another run may have made it meanwhile
+        if reason == "text" and notebook.replace_text(out, source, params):
+            say(f"text   {out.stem}")
+        elif reason:
+            _execute(source, out, params, generated, group)
+
+
+def check_out(out: Path) -> None:
+    """Refuse to write over anything but a notebook: a folder, a template, somebody else's notebook."""
+    if out.suffix != ".ipynb" or out.is_dir():
+        raise Failure(f"expected OUT as a notebook file, .ipynb, got {out}", 2)
+    try:
+        stored = json.loads(out.read_bytes())
+        foreign = bool(stored["cells"]) and "robexpl" not in stored["metadata"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # none, or a damaged one, which is made anew
+    if foreign:
+        raise Failure(f"{out} is no notebook of this runner; move it away first", 2)
+
+
+def _execute(source: Path, out: Path, params: dict[str, Any], generated: Path, group: str) -> None:
+    name, started = out.stem, time.monotonic()
+    log = write_atomic(places.build_dir() / "log" / group / f"{name}.log", b"")
+    key, text = notebook.make_key(source, params), notebook.text_digest(template.read(source), params)
+    say(f"run    {name}  (progress: {places.label(log)})")
+    mark = sha256(f"{out}\n{places.build_dir()}".encode())[:12]
+    scratch = Path(tempfile.gettempdir()) / f"robexpl-{os.getuid()}-{mark}"  # this notebook's own, as its lock is
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700)
+    try:
+        _refuse_want(scratch)
+        executed = _in_kernel(source, params, scratch, log)
+        files = {}
+        for staged in sorted(path for path in (scratch / "stage").rglob("*") if path.is_file()):
+            data = staged.read_bytes()
+            files[places.label(write_atomic(generated / staged.name, data))] = sha256(data)
+        _remove_former(out, files)
+        made = {"template": places.label(source), "key": key, "text": text, "files": files}
+        write_atomic(out, notebook.canonical(executed, made, params))
+    except CellFailure as failure:
+        bad = write_atomic(places.build_dir() / "failed" / group / out.name, failure.notebook)
+        place = f", cell [{failure.cell}]" if failure.cell else ""
+        lines = [f"FAILED {name}{place}: {failure}", *([f"       {failure.line}"] if failure.line else [])]
+        raise Failure("\n".join([*lines, f"       open {places.label(bad)}"])) from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        repeat_warnings(log)
+    say(f"ok     {name}  {time.monotonic() - started:.1f} s")
+
+
+def _refuse_want(scratch: Path) -> None:
+    """Refuse to start a kernel where it would die for want of room, of open files or of a short name."""
+    folder, free = scratch.parent, shutil.disk_usage(scratch).free
+    if free < ROOM:
+        raise OSError(
+            f"no space left on device for temporary files: {free // 1024} kB in {folder}; set TMPDIR to another"
+        )
+    if len(os.fsencode(scratch / "k-5")) > SOCKET:
+        raise OSError(f"{folder} is too long a name for a socket; set TMPDIR to a shorter folder")
+    import resource
+
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if 0 <= allowed < FILES:  # negative: no limit
+        raise OSError(f"too many open files: a kernel needs {FILES}, {allowed} are allowed; say ulimit -n 1024 first")
+
+
+class CellFailure(Exception):
+    """A cell that raised, that showed too much or was never executed, or a kernel that died."""
+
+    def __init__(self, message: str, cell: int | None, line: str, notebook: bytes) -> None:
+        super().__init__(message)
+        self.cell, self.line, self.notebook = cell, line, notebook
+
+
+def _in_kernel(source: Path, params: dict[str, Any], scratch: Path, log: Path) -> Any:
+    """Execute a template in a kernel of its own: private socket and settings, one thread, no user configuration."""
+    mpl = find_spec("matplotlib")
+    os.environ |= {
+        "IPYTHONDIR": str(scratch / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(scratch / "config"),
+        "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"),
+        "JUPYTER_RUNTIME_DIR": str(scratch),
+        "MATPLOTLIBRC": str(Path(mpl.origin).parent / "mpl-data" / "matplotlibrc") if mpl and mpl.origin else "",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONHASHSEED": "0",
+        "ROBEXPL_PROGRESS": str(log),
+        "ROBEXPL_STAGE": str(scratch / "stage"),
+        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "torch"),  # torch makes this folder unasked
+        **ONE_THREAD,
+    }
+    os.environ.pop("MPLBACKEND", None)
+    logging.disable()  # what nbclient would log is said once, by the failure
+    import nbformat
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    part, errors, started, current = scratch / "part.ipynb", scratch / "errors", time.monotonic(), [0]
+
+    def note(cell: Any, cell_index: int) -> None:
+        if cell.cell_type == "code":
+            current[0] += 1
+            with log.open("a", encoding="utf-8") as file:
+                file.write(f"cell [{current[0]}] after {time.monotonic() - started:.1f} s\n")
+
+    def failed(message: str, cell: int | None, line: str = "") -> CellFailure:
+        return CellFailure(message, cell, line, part.read_bytes() if part.exists() else b"")
+
+    with errors.open("w") as terminal:
+        manager = _manager(scratch, terminal)
+        try:
+            executed = papermill.execute_notebook(
+                template.notebook(source, params), str(part), parameters=params, kernel_name="python3", km=manager,
+                cwd=str(places.ROOT), progress_bar=False, coalesce_streams=False, record_timing=False,
+                extra_arguments=["--log-level=50"], on_cell_start=note,
+            )  # fmt: skip
+        except PapermillExecutionError as error:
+            trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+            number = re.search(rf"Cell In\[{error.exec_count}\], line (\d+)", trace)
+            lines = error.source.splitlines() or [""]
+            line = lines[min(int(number[1]), len(lines)) - 1] if number else lines[-1]
+            value = (str(error.evalue).strip().splitlines() or [""])[0]
+            raise failed(f"{error.ename}: {value}", error.exec_count, line.strip()) from None
+        except (RuntimeError, nbformat.ValidationError) as error:  # the kernel died or never started
+            last = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+            said = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            raise failed(": ".join([said, *last]), current[0] or None) from None
+        finally:
+            _kill(manager)
+    if found := _unfinished(executed):
+        raise failed(*found)
+    return executed
+
+
+def _unfinished(executed: Any) -> tuple[str, int] | None:
+    """Return what a notebook that ran without an exception lacks, and the number of the cell."""
+    code = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]
+    for number, cell in enumerate(code, 1):
+        if ended := next((output for output in cell.outputs if output.output_type == "error"), None):
+            return f"{ended.ename}: {ended.evalue}, which ends the notebook before its last cell", number
+        if cell.execution_count is None:
+            return "it was never executed", number
+        size = sum(len(str(output.get("text", ""))) + len(str(output.get("data", ""))) for output in cell.outputs)
+        if size > SHOWN:
+            return f"expected outputs of at most {SHOWN / 1e6:g} MB, got {size / 1e6:.1f} MB", number
+    return None
+
+
+def _manager(scratch: Path, terminal: Any) -> Any:
+    """Return the manager of a kernel that writes to `terminal`, and that remembers the clients it has given out."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Manager(AsyncKernelManager):
+        given: tuple = ()
+
+        def client(self, **options: Any) -> Any:
+            self.given = (*self.given, super().client(**options))
+            return self.given[-1]
+
+        async def start_kernel(self, **options: Any) -> None:
+            await super().start_kernel(**options, stdout=terminal, stderr=terminal)
+
+    # The default socket, `kernel-ipc` in the working directory, would be shared by all kernels that run at once.
+    connection = {"transport": "ipc", "ip": str(scratch / "k"), "connection_file": str(scratch / "kernel.json")}
+    return Manager(kernel_name="python3", **connection)
+
+
+def _kill(manager: Any) -> None:
+    """End a kernel at once and by its process group: after a signal the event loop cannot be asked."""
+    pid = getattr(manager.provisioner, "pid", None)
+    if pid:
+        try:
+            os.killpg(os.getpgid(pid), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        manager.provisioner.process.wait()
+    for client in manager.given:
+        client.stop_channels()
+
+
+def _remove_former(out: Path, files: dict[str, str]) -> None:
+    """Remove what an earlier run of this notebook wrote and the present one no longer does."""
+    try:
+        former = json.loads(out.read_bytes())["metadata"]["robexpl"]["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for name in set(former) - set(files):
+        file = places.located(name)
+        if file.is_file() and sha256(file.read_bytes()) == former[name]:
+            file.unlink()

@@ -1,0 +1,132 @@
+"""Templates of notebooks, percent scripts: their cells, and the parameters that they can be run with.
+
+Cells tagged `image` or `tabular` are left out where the dataset is of the other kind, those tagged `full` in every
+other profile.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from robexpl import data
+from robexpl.pipeline import commands
+from robexpl.study import _essence, sizes
+
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+class Cell(NamedTuple):
+    """A cell of a template: "code" or "markdown", its tags, and its text as it stands there, `head` before it."""
+
+    kind: str
+    tags: tuple[str, ...]
+    head: str
+    text: str
+
+    @property
+    def essence(self) -> str:
+        """Its code without comments and blank lines; as it stands where it is no Python."""
+        try:  # a bare string is no docstring in a cell, so something stands before it
+            return "\n".join(line for line in _essence.lines(f"...\n{self.text}") if line is not None)
+        except (SyntaxError, ValueError):  # tokenize's errors are SyntaxErrors from Python 3.12 on
+            return self.text
+
+
+def read(template: Path) -> str:
+    """Return the text of a template; raise ValueError where it is none."""
+    try:
+        text = template.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{template.name} is no template: it is not UTF-8 text") from None
+    if not cells(text):
+        raise ValueError(f"{template.name} is no template: no line starts with # %%")
+    return text
+
+
+def cells(text: str) -> list[Cell]:
+    """Return the cells of a template.
+
+    >>> [(cell.kind, cell.tags) for cell in cells('# %% tags=["full"]\\n1\\n# %% [markdown]\\n# Words.')]
+    [('code', ('full',)), ('markdown', ())]
+    """
+    parts = re.split(r"^# %%(.*)\n?", text, flags=re.MULTILINE)[1:]
+    found = []
+    for head, body in zip(parts[::2], parts[1::2], strict=True):
+        tags = re.search(r"tags=(\[[^]]*\])", head)
+        kind = "markdown" if re.search(r"\[(markdown|md|raw)\]", head) else "code"
+        found.append(Cell(kind, tuple(json.loads(tags[1])) if tags else (), head, body))
+    return found
+
+
+def declared(text: str) -> dict[str, Any]:
+    """Return what the cell tagged `parameters` assigns: names and values, None for a value that is no literal.
+
+    >>> declared('# %% tags=["parameters"]\\nseeds = 0\\n')
+    {'seeds': 0}
+    """
+    found: dict[str, Any] = {}
+    for node in [node for cell in cells(text) if "parameters" in cell.tags for node in ast.parse(cell.text).body]:
+        names = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        value = node.value if isinstance(getattr(node, "value", None), ast.Constant) else ast.Constant(None)
+        found |= {name.id: value.value for name in names if isinstance(name, ast.Name)}
+    return found
+
+
+def parameters(template: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a run, sorted: what is given, and the profile that a dataset belongs to.
+
+    Raises Failure for a parameter that the template does not declare, ValueError for a value that cannot be run with.
+    """
+    known = declared(read(template))
+    for name in given:
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise commands.Failure(f"unknown parameter {name!r}; {template.name} declares: {listed}", 2)
+    params = {name: commands.fitting(name, value, known[name]) for name, value in given.items()}
+    for name, allowed in (("profile", sizes.profiles()), ("dataset", data.names())):
+        if name in params and params[name] not in allowed:
+            raise ValueError(f"unknown {name} {params[name]!r}; known: {', '.join(allowed)}")
+    if "seeds" in params and params["seeds"] < 1:
+        raise ValueError(f"expected seeds as a whole number of at least 1, got {params['seeds']!r}")
+    if "dataset" in params and "profile" in known:
+        params = {"profile": sizes.profile_of(params["dataset"]), **params}
+    return dict(sorted(params.items()))
+
+
+def left_out(tags: Iterable[str], values: dict[str, Any]) -> bool:
+    """Tell whether a cell with these tags is left out of the notebook with these parameters.
+
+    >>> left_out(["tabular"], {"dataset": "digits"}), left_out(["full"], {"profile": "demo"})
+    (True, True)
+    """
+    tags, dataset = set(tags), values.get("dataset")
+    if "full" in tags and values.get("profile", "full") != "full":
+        return True
+    kinds = tags & set(sizes.KINDS)
+    return bool(kinds and dataset) and sizes.kind_of(dataset) not in kinds
+
+
+def kept(text: str, params: dict[str, Any]) -> list[Cell]:
+    """Return the cells of a template that a notebook with these parameters has."""
+    values = {**declared(text), **params}
+    return [cell for cell in cells(text) if not left_out(cell.tags, values)]
+
+
+def notebook(template: Path, params: dict[str, Any]) -> Any:
+    """Return a template as the notebook that papermill runs with these parameters."""
+    import jupytext
+    import nbformat
+
+    text = read(template)
+    made = jupytext.reads(text, fmt="py:percent")
+    made.metadata = nbformat.from_dict({"kernelspec": KERNEL})
+    for cell in made.cells:
+        cell.metadata.setdefault("tags", [])
+    values = {**declared(text), **params}
+    made.cells = [cell for cell in made.cells if not left_out(cell.metadata.tags, values)]
+    return made
