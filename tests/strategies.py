@@ -89,6 +89,21 @@ BOXES = st.sampled_from(
 NETS = st.sampled_from([NET, DEEP])
 
 
+def wave(*shape: int, phase: float = 0.0) -> Tensor:
+    """Make numbers in [0, 1] that any processor makes alike, in float64: no random generator is needed."""
+    places = torch.arange(math.prod(shape), dtype=torch.float64)
+    return (0.5 + 0.5 * torch.sin(1.7 * places + 0.03 * places**2 + phase)).view(shape)
+
+
+def fixed_network() -> nn.Sequential:
+    """Make a perceptron 4-5-3 in float64 from waves, with weights about [-1, 1]."""
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).double()
+    with torch.no_grad():
+        for i, weight in enumerate(model.parameters()):
+            weight.copy_(2 * wave(*weight.shape, phase=float(i)) - 1)
+    return model
+
+
 def inside(x: Tensor, bounds: Any) -> bool:
     low, high = (torch.as_tensor(side, dtype=x.dtype) for side in bounds)
     return bool(((x >= low) & (x <= high)).all())

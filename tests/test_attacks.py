@@ -8,10 +8,14 @@ from itertools import pairwise
 import pytest
 import torch
 from helpers import linear
+from strategies import fixed_network, wave
 
-from robexpl import attacks, data, metrics, training
-from robexpl.regimes import EVALUATION
-from robexpl.report import robustness
+from robexpl import attacks, checks, data, metrics, training
+from robexpl.attacks import _loops
+from robexpl.attacks.pgd import with_steps
+from robexpl.gradients import vjp
+from robexpl.regimes import Adversary
+from robexpl.study import sizes
 
 BOX = (0.0, 1.0)
 PGD = {"eps": 0.2, "step_size": 0.01, "steps": 26}
@@ -52,9 +56,7 @@ def test_early_stop_of_a_linear_network(binary):
     # every step moves every entry by 0.01: the 20th passes eps = 0.195 and the steps end
     x, y = torch.full((2, 3), 0.5), torch.tensor([0, 1])
     for early_stop in ("example", "batch"):
-        adv, steps = attacks.pgd_with_steps(
-            binary, x, y, **PGD | {"eps": 0.195}, bounds=BOX, early_stop=early_stop, start=x
-        )
+        adv, steps = with_steps(binary, x, y, **PGD | {"eps": 0.195}, bounds=BOX, early_stop=early_stop, start=x)
         assert steps.tolist() == [20, 20]
         torch.testing.assert_close((adv - x).abs(), torch.full((2, 3), 0.2))
 
@@ -64,10 +66,8 @@ def test_early_stop_looks_at_the_whole_array_or_at_each_example(binary):
     x, y = torch.full((2, 3), 0.5), torch.tensor([0, 1])
     start = x.clone()
     start[1] -= 0.15 * torch.tensor([1.0, -1.0, 1.0])
-    _, alone = attacks.pgd_with_steps(
-        binary, x, y, **PGD | {"eps": 0.195}, bounds=BOX, early_stop="example", start=start
-    )
-    _, batch = attacks.pgd_with_steps(binary, x, y, **PGD | {"eps": 0.195}, bounds=BOX, early_stop="batch", start=start)
+    _, alone = with_steps(binary, x, y, **PGD | {"eps": 0.195}, bounds=BOX, early_stop="example", start=start)
+    _, batch = with_steps(binary, x, y, **PGD | {"eps": 0.195}, bounds=BOX, early_stop="batch", start=start)
     assert alone.tolist() == [20, 5]
     assert batch.tolist() == [5, 5]
 
@@ -82,7 +82,7 @@ def test_skipped_measurements_change_nothing(network, points, labels, generator)
     # the bound on the largest move must stop where measuring at every step would
     x = points[:8]
     start = attacks.start_points(x, 0.01, generator).clamp(0, 1)
-    adv, steps = attacks.pgd_with_steps(network, x, labels[:8], **PGD, bounds=BOX, early_stop="batch", start=start)
+    adv, steps = with_steps(network, x, labels[:8], **PGD, bounds=BOX, early_stop="batch", start=start)
     expected, taken = start.clone(), 0
     while taken < 26 and float((expected - x).abs().max()) < 0.2:
         leaf = expected.clone().requires_grad_()
@@ -96,10 +96,10 @@ def test_skipped_measurements_change_nothing(network, points, labels, generator)
 def test_a_batch_equals_its_members(network, points, labels, generator, early_stop):
     start = attacks.start_points(points, 0.01, generator)
     settings = {**PGD, "bounds": BOX, "early_stop": early_stop}
-    batch, steps = attacks.pgd_with_steps(network, points, labels, **settings, start=start)
+    batch, steps = with_steps(network, points, labels, **settings, start=start)
     for i in range(0, 40, 7):
         row = slice(i, i + 1)
-        single, taken = attacks.pgd_with_steps(network, points[row], labels[row], **settings, start=start[row])
+        single, taken = with_steps(network, points[row], labels[row], **settings, start=start[row])
         torch.testing.assert_close(single, batch[row], atol=1e-5, rtol=0)
         assert taken == steps[i]
 
@@ -114,6 +114,20 @@ def test_any_module_gives_the_same(network, opaque, points, labels, generator, e
         atol=1e-5,
         rtol=0,
     )
+
+
+def test_starting_points_are_brought_inside_before_the_first_step(network, points, labels):
+    far, settings = points + 0.3, {"eps": 0.2, "step_size": 0.01, "bounds": BOX}
+    adv = attacks.pgd(network, points, labels, **settings, steps=0, start=far)
+    torch.testing.assert_close(adv, (points + 0.2).clamp(0, 1))
+    for early_stop in ("example", "batch"):
+        adv, steps = with_steps(network, points, labels, **settings, steps=5, start=far, early_stop=early_stop)
+        assert torch.equal(adv, far.clamp(0, 1))  # beyond the radius already, so no step is made
+        assert steps.tolist() == [0] * 40
+    generator = torch.Generator().manual_seed(0)
+    adv = attacks.pgd(network, points, labels, **settings | {"step_size": 0.05}, steps=0, generator=generator)
+    noise = torch.randn(points.shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(adv, (points + 0.05 * noise).clamp(0, 1).clamp(points - 0.2, points + 0.2))
 
 
 def test_same_generator_same_result(network, points, labels):
@@ -206,7 +220,10 @@ def test_bad_data_are_refused(network, points, labels, spoil, message):
 
 
 def test_the_evaluation_attack_is_the_one_of_the_thesis():
-    assert {"eps": EVALUATION.eps, "step_size": EVALUATION.step_size, "steps": EVALUATION.steps} == PGD
+    known = {name: dict(attack.settings) for name, attack in sizes.evaluation().items()}
+    assert known == {
+        "clean": {}, "fgsm": {"eps": 0.2}, "pgd_early_stop": PGD | {"early_stop": "example"}, "pgd_projected": PGD,
+    }  # fmt: skip
 
 
 # Attacks that cannot lie
@@ -281,7 +298,7 @@ def test_more_steps_never_make_it_weaker(module, eps, points, generator, request
 @pytest.mark.parametrize("early_stop", attacks.EARLY_STOPS)
 def test_what_is_returned_is_the_perturbation_that_was_made(early_stop, network, points, labels):
     given = points.clone()
-    adv, steps = attacks.pgd_with_steps(
+    adv, steps = with_steps(
         network, points, labels, **PGD, bounds=BOX, early_stop=early_stop, generator=torch.Generator().manual_seed(0)
     )
     moved = (adv - given).abs().amax(1)
@@ -292,17 +309,21 @@ def test_what_is_returned_is_the_perturbation_that_was_made(early_stop, network,
 
 
 def sanity_of(model, dataset):
-    """Return the report's own sanity row for a network on a dataset."""
+    """Check a measurement of robustness as the study does: accuracies, and which checks are passed."""
     x, y, box = dataset.x_test, dataset.y_test, dataset.bounds
     pgd = {**PGD, "bounds": box, "start": attacks.start_points(x, 0.01, torch.Generator().manual_seed(0))}
-    points = {
-        "fgsm": attacks.fgsm(model, x, y, eps=0.2, bounds=box),
-        "pgd_early_stop": attacks.pgd(model, x, y, **pgd, early_stop="example"),
-        "pgd_projected": attacks.pgd(model, x, y, **pgd),
+    ladder = {eps: attacks.fgsm(model, x, y, eps=eps, bounds=box) for eps in (0.05, 0.1, 0.2, 0.3)}
+    noise = attacks.random_signs(model, x, y, eps=0.2, bounds=box, generator=torch.Generator().manual_seed(0))
+    points = {"fgsm": ladder[0.2], "pgd_projected": attacks.pgd(model, x, y, **pgd), "noise": noise}
+    accuracy = {name: metrics.accuracy(model, adv, y) for name, adv in points.items()}
+    falling = [metrics.accuracy(model, adv, y) for adv in ladder.values()]
+    passed = {
+        "steps": accuracy["pgd_projected"] <= accuracy["fgsm"] + 0.01,
+        "falls": all(later <= earlier + 0.01 for earlier, later in pairwise(falling)),
+        "noise": accuracy["fgsm"] <= accuracy["noise"] + 0.01,
+        "gradient": float((ladder[0.2] != x).any(1).double().mean()) >= 0.99,
     }
-    records = {name: {"mean": metrics.accuracy(model, adv, y)} for name, adv in points.items()}
-    checks = {"published": {"weak": robustness.sanity(model, dataset)}}
-    return robustness.sanity_table({"published": {"weak": records}}, checks).iloc[0], records, checks
+    return passed, accuracy
 
 
 @pytest.fixture(scope="module")
@@ -315,9 +336,10 @@ def trained(digits):
     return training.fit(digits, "standard", seed=0, epochs=8)
 
 
-def test_an_honest_network_passes_the_sanity_rows(digits, trained):
-    row, *_ = sanity_of(trained, digits)
-    assert set(row.drop("early-stop PGD ≤ FGSM")) == {"ok"}
+def test_an_honest_network_passes_the_sanity_checks(digits, trained):
+    passed, accuracy = sanity_of(trained, digits)
+    assert all(passed.values()), passed
+    assert accuracy["pgd_projected"] < accuracy["noise"] - 0.2
 
 
 def test_a_network_with_masked_gradients_is_flagged(digits, trained):
@@ -325,9 +347,9 @@ def test_a_network_with_masked_gradients_is_flagged(digits, trained):
     assert metrics.accuracy(hidden, digits.x_test, digits.y_test) > 0.9
     transferred = attacks.fgsm(trained, digits.x_test, digits.y_test, eps=0.2, bounds=BOX)
     honest = metrics.accuracy(trained, transferred, digits.y_test)
-    row, records, _ = sanity_of(hidden, digits)
-    assert records["fgsm"]["mean"] > honest + 0.3  # it looks robust
-    assert row["FGSM ≤ random noise"] == "FLAG"
+    passed, accuracy = sanity_of(hidden, digits)
+    assert accuracy["fgsm"] > honest + 0.3  # it looks robust
+    assert not passed["noise"]
     # and what was found on another network transfers: it is not robust
     assert metrics.accuracy(hidden, transferred, digits.y_test) < honest + 0.1
 
@@ -338,36 +360,132 @@ def test_a_saturated_network_is_flagged(digits, trained):
     with torch.no_grad():
         sure[2].weight.mul_(100)
         sure[2].bias.mul_(100)
-    assert metrics.accuracy(sure, digits.x_test, digits.y_test) == metrics.accuracy(
-        trained, digits.x_test, digits.y_test
-    )
-    row, records, _ = sanity_of(sure, digits)
-    honest = attacks.fgsm(trained, digits.x_test, digits.y_test, eps=0.2, bounds=BOX)
-    assert records["pgd_projected"]["mean"] > metrics.accuracy(sure, honest, digits.y_test) + 0.2
-    assert row["rows have a gradient"] == "FLAG"
+    x, y = digits.x_test, digits.y_test
+    assert metrics.accuracy(sure, x, y) == metrics.accuracy(trained, x, y)
+    passed, accuracy = sanity_of(sure, digits)
+    honest = attacks.fgsm(trained, x, y, eps=0.2, bounds=BOX)
+    assert accuracy["pgd_projected"] > metrics.accuracy(sure, honest, y) + 0.2
+    assert not passed["gradient"]
 
 
-MEANS = {"pgd_early_stop": 0.2, "pgd_projected": 0.2, "fgsm": 0.3}
-LADDER = {"noise": 0.9, "moved": 1.0, "FGSM 0.05": 0.8, "FGSM 0.1": 0.6, "FGSM 0.2": 0.3, "FGSM 0.3": 0.1}
+# Attacks by name
 
 
-@pytest.mark.parametrize(
-    ("changes", "flagged"),
-    [
-        ({}, []),
-        ({"pgd_projected": 0.305}, []),  # half a percentage point is noise
-        ({"pgd_projected": 0.35}, ["projected PGD ≤ FGSM"]),
-        ({"pgd_early_stop": 0.35}, ["early-stop PGD ≤ FGSM"]),
-        ({"FGSM 0.3": 0.35}, ["falls with the radius"]),
-        ({"FGSM 0.1": 0.82}, ["falls with the radius"]),
-        ({"noise": 0.25}, ["FGSM ≤ random noise"]),
-        ({"moved": 0.9}, ["rows have a gradient"]),
-        ({"noise": 0.25, "FGSM 0.3": 0.35, "pgd_projected": 0.4}, 3),
-    ],
-)
-def test_each_sign_of_a_broken_attack_is_flagged(changes, flagged):
-    means = {name: {"mean": changes.get(name, value)} for name, value in MEANS.items()}
-    checks = {name: changes.get(name, value) for name, value in LADDER.items()}
-    row = robustness.sanity_table({"stated": {"strong": means}}, {"stated": {"strong": checks}}).iloc[0]
-    found = row.index[row == "FLAG"].tolist()
-    assert found == flagged or len(found) == flagged
+def test_attacks_are_found_by_the_names_of_their_files():
+    assert attacks.names() == sorted(attacks.names())
+    assert {"fgsm", "pgd", "random_signs"} <= set(attacks.names())
+    for name in attacks.names():
+        module = attacks.module(name)
+        assert module.__name__ == f"robexpl.attacks.{name}"
+        assert getattr(module, name).__module__ == module.__name__
+    for name in ("deepfool", "_loops", "", None, "../fgsm"):
+        with pytest.raises(ValueError, match="unknown attack"):
+            attacks.module(name)
+
+
+def test_every_attack_runs_by_its_name(network, points, labels):
+    settings = {"fgsm": {"eps": 0.1}, "random_signs": {"eps": 0.1}, "pgd": PGD | {"early_stop": "example"}}
+    for name, chosen in settings.items():
+        made = [torch.Generator().manual_seed(3) for _ in range(2)]
+        adv, steps = attacks.run(name, network, points, labels, bounds=BOX, generator=made[0], **chosen)
+        drawn = {} if name == "fgsm" else {"generator": made[1]}
+        function = getattr(attacks, name)
+        assert torch.equal(adv, function(network, points, labels, bounds=BOX, **chosen, **drawn))
+        assert torch.equal(made[0].get_state(), made[1].get_state())
+        assert steps.shape == (40,)
+        if name == "pgd":
+            start = attacks.start_points(points, 0.01, torch.Generator().manual_seed(3))
+            _, taken = with_steps(network, points, labels, **chosen, bounds=BOX, start=start)
+            assert torch.equal(steps, taken)
+            assert 1 < int(steps.min()) <= int(steps.max()) < 26
+        else:
+            assert steps.tolist() == [1] * 40
+    with pytest.raises(ValueError, match="unknown attack 'pdg'; known: fgsm, "):
+        attacks.run("pdg", network, points, labels, bounds=BOX, generator=made[0])
+
+
+def test_random_signs_are_corners_of_the_ball_clamped_to_the_box(network, points, labels, generator):
+    state = generator.get_state()
+    adv = attacks.random_signs(network, points, labels, eps=0.1, bounds=BOX, generator=generator)
+    signs = torch.randint(2, points.shape, generator=generator.set_state(state)) * 2.0 - 1
+    assert torch.equal(adv, torch.clamp(points + 0.1 * signs, 0, 1))
+    assert bool((adv == 0).any() and (adv == 1).any())
+    assert 0.4 < float((signs > 0).double().mean()) < 0.6
+    with pytest.raises(ValueError, match="expected generator as Generator, got None"):
+        attacks.random_signs(network, points, labels, eps=0.1, bounds=BOX, generator=None)
+    with pytest.raises(ValueError, match="expected eps >= 0, got -1"):
+        attacks.random_signs(network, points, labels, eps=-1, bounds=BOX, generator=generator)
+
+
+def test_the_loops_take_an_adversary_and_a_box(network, points, labels):
+    run, one_hot, box = _loops.prepare(network, points, labels, BOX)
+    adversary, start = Adversary(0.2, 0.01, 26), points.clone()
+    arguments = (run, points, one_hot, start, adversary, box)
+    settings = {**PGD, "bounds": BOX, "start": start}
+    assert torch.equal(_loops.ascend_within(*arguments), attacks.pgd(network, points, labels, **settings))
+    for early_stop, loop in (("batch", _loops.ascend_until), ("example", _loops.ascend_each)):
+        adv, steps = with_steps(network, points, labels, **settings, early_stop=early_stop)
+        found, taken = loop(*arguments)
+        assert torch.equal(found, adv)
+        assert torch.equal(taken, steps)
+    assert torch.equal(start, points)
+    assert all(torch.equal(a, b) for a, b in zip(box, checks.box(BOX, points), strict=True))
+
+
+# Golden values
+
+LOGITS = [1.6165229808, -1.8903524195, -0.51307993674]
+SLOPE = [0.09181034757, -0.34054966856, 0.27117925453, -0.060496988354]
+FGSM = [
+    [0.555, 0.81462538187, 0.39798759262, 0.05863175254],
+    [0.75189191827, 0.62890303129, 0.05, 0.86094899066],
+    [0.47441483068, 0.1725395776, 0.9, 0.25372827967],
+    [0.38452320732, 0.77459504704, 0.13578129207, 0.70978658745],
+]
+PGDS = {
+    False: (
+        [
+            [0.555, 0.81462538187, 0.39798759262, 0.062889215592],
+            [0.75189191827, 0.62051263141, 0.05, 0.86094899066],
+            [0.47441483068, 0.1725395776, 0.9, 0.25372827967],
+            [0.38452320732, 0.77459504704, 0.13578129207, 0.70978658745],
+        ],
+        [4, 4, 4, 4],
+    ),
+    "example": (
+        [
+            [0.58046487134, 0.80687353601, 0.34342625404, 0.12288921559],
+            [0.74910555412, 0.59051263141, 0.05, 0.88752730381],
+            [0.44586271168, 0.191090665, 0.9, 0.23776511838],
+            [0.41451643217, 0.75556376818, 0.12883204022, 0.7449213445],
+        ],
+        [2, 3, 2, 2],
+    ),
+    "batch": (
+        [
+            [0.58046487134, 0.80687353601, 0.34342625404, 0.12288921559],
+            [0.77910555412, 0.56051263141, 0.05, 0.85752730381],
+            [0.44586271168, 0.191090665, 0.9, 0.23776511838],
+            [0.41451643217, 0.75556376818, 0.12883204022, 0.7449213445],
+        ],
+        [2, 2, 2, 2],
+    ),
+}
+
+
+def test_golden_values():
+    """A few steps on four points that no random generator made, in float64."""
+    model, x, y = fixed_network(), 0.05 + 0.85 * wave(4, 4), torch.tensor([0, 2, 1, 0])
+    start = x + 0.05 * (2 * wave(4, 4, phase=2.0) - 1)
+    settings = {"eps": 0.08, "step_size": 0.03, "steps": 4, "bounds": (0.05, 0.9), "start": start}
+    close = {"atol": 1e-9, "rtol": 0}
+    adv = attacks.fgsm(model, x, y, eps=0.08, bounds=(0.05, 0.9))
+    torch.testing.assert_close(adv, torch.tensor(FGSM, dtype=torch.double), **close)
+    for early_stop, (values, steps) in PGDS.items():
+        adv, taken = with_steps(model, x, y, **settings, early_stop=early_stop)
+        torch.testing.assert_close(adv, torch.tensor(values, dtype=torch.double), **close)
+        assert taken.tolist() == steps, early_stop
+    logits, pull = vjp(model)(x)
+    torch.testing.assert_close(logits[0], torch.tensor(LOGITS, dtype=torch.double), **close)
+    slope = pull(logits.softmax(1) - torch.nn.functional.one_hot(y, 3))
+    torch.testing.assert_close(slope[0], torch.tensor(SLOPE, dtype=torch.double), **close)

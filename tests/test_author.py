@@ -8,22 +8,24 @@ import pooch
 import pytest
 import torch
 
-from robexpl import attacks, author, data, files
+from robexpl import attacks, data, files
+from robexpl.data import mnist
 from robexpl.files import DataError
-from robexpl.regimes import FGSM_EPS, REGIMES
+from robexpl.regimes import REGIMES
+from robexpl.study import author
 
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
     monkeypatch.setattr(author, "URL", "http://127.0.0.1:9/")
-    monkeypatch.setattr(data, "MIRRORS", ("http://127.0.0.1:9/",))
+    monkeypatch.setattr(mnist, "MIRRORS", ("http://127.0.0.1:9/",))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 def need(dataset):
     wanted = {f"thesis/{author.FOLDERS[dataset]}/{author.FILES[r]}": author.SHA256[dataset][r] for r in REGIMES}
     if dataset == "mnist":
-        wanted |= {f"mnist/{file}": sha256 for file, (sha256, _) in data.MNIST.items()}
+        wanted |= {f"mnist/{file}": sha256 for file, (sha256, _) in mnist.FILES.items()}
     absent = [file for file, sha256 in wanted.items() if files.find(file, sha256) is None]
     if absent:
         pytest.skip(f"neither in ROBEXPL_DATA nor in the user cache: {', '.join(absent)}")
@@ -40,11 +42,11 @@ def need(dataset):
 )
 def test_mnist_accuracies_are_the_published_ones(regime, clean, fgsm):
     need("mnist")
-    mnist, model = data.load("mnist"), author.load_author_network("mnist", regime)
-    adversarial = attacks.fgsm(model, mnist.x_test, mnist.y_test, eps=FGSM_EPS, bounds=mnist.bounds)
+    images, model = data.load("mnist"), author.load_author_network("mnist", regime)
+    adversarial = attacks.fgsm(model, images.x_test, images.y_test, eps=0.2, bounds=images.bounds)
     with torch.no_grad():
-        for x, expected in ((mnist.x_test, clean), (adversarial, fgsm)):
-            correct = model(x).argmax(1) == mnist.y_test
+        for x, expected in ((images.x_test, clean), (adversarial, fgsm)):
+            correct = model(x).argmax(1) == images.y_test
             assert correct.double().mean().item() == pytest.approx(expected, abs=1e-4)
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,13 +16,16 @@ import numpy as np
 import pytest
 import torch
 
-from robexpl import artifacts, cache, provenance
+from robexpl.study import cache, places
 
 STAGE = """
+    from dataclasses import dataclass
+
     import numpy as np
     import torch
 
-    from robexpl import cache, checks, seeds
+    from robexpl import seeds
+    from robexpl.study.cache import cached, checkpoint_path
 
     FACTOR = 3
     RUNS = []
@@ -35,16 +39,45 @@ STAGE = """
         return x
 
 
-    @cache.cached("checks")
+    def brought(x):
+        return x - 7
+
+
+    @dataclass(frozen=True)
+    class Named:
+        name: str = "a"
+        number: int = 1
+
+        def code(self):
+            return (brought,) if self.name == "brings" else ()
+
+        def asked(self):
+            return self.number + 100
+
+
+    @dataclass(frozen=True)
+    class Other:
+        name: str = "a"
+        number: int = 1
+
+
+    @cached
     def stage(n, scale=1.0, settings=None):
         \"\"\"Doc.\"\"\"
         RUNS.append(n)
         return {"t": torch.arange(n) * helper(scale), "i": np.arange(n), "none": torch.zeros(0, 3)}
 
 
-    @cache.cached()
+    @cached
     def wrong(n):
         return [n]
+
+
+    @cached
+    def resumed(n):
+        checkpoint_path(resumed, n).parent.mkdir(parents=True, exist_ok=True)
+        checkpoint_path(resumed, n).write_text("half")
+        return {"n": torch.tensor(n)}
 """
 
 
@@ -58,10 +91,11 @@ class Settings:
 def _build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBEXPL_BUILD", str(tmp_path / "build"))
     monkeypatch.delenv("ROBEXPL_PROGRESS", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a second has room for two versions of the same size
 
 
 def load(folder: Path, text: str = STAGE) -> ModuleType:
-    path = folder / f"stages_{artifacts.sha256(text.encode())[:8]}.py"
+    path = folder / "stages_of_a_test.py"
     path.write_text(textwrap.dedent(text))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
@@ -89,6 +123,7 @@ def test_a_stage_runs_once_per_arguments(stages: ModuleType) -> None:
     stages.stage(3, scale=2.0)
     stages.stage(4)
     assert stages.RUNS == [3, 3, 4]
+    assert stages.stage.stage_name == "stage"
 
 
 def test_keys_tell_apart_every_argument(stages: ModuleType) -> None:
@@ -99,7 +134,10 @@ def test_keys_tell_apart_every_argument(stages: ModuleType) -> None:
         stages.stage.key(3, settings=Settings()),
         stages.stage.key(3, settings=Settings(rate=0.2)),
         stages.stage.key(3, settings=Settings(steps=(1,))),
+        stages.stage.key(3, settings=(Settings(), None)),
         stages.stage.key(3, settings="Settings"),
+        stages.stage.key(3, settings=stages.Named()),
+        stages.stage.key(3, settings=stages.Other()),
     ]
     assert len(set(keys)) == len(keys)
     assert stages.stage.key(3, settings=Settings()) == stages.stage.key(n=3, scale=1.0, settings=Settings())
@@ -118,16 +156,36 @@ def test_arguments_without_a_name_on_disk_are_refused(stages: ModuleType) -> Non
         ("FACTOR = 3", "FACTOR = 4", True),
         ("FACTOR * x", "FACTOR + x", True),
         ("np.arange(n)", "np.arange(n) + 0", True),
+        ("scale=1.0", "scale=1.5", True),
         ("Doc.", "Other words.", False),
         ("RUNS.append(n)", "RUNS.append(n)  # a comment", False),
         ("return x\n", "return -x\n", False),
-        ('cached("checks")', 'cached("checks", "seeds")', True),
+        ("x - 7", "x - 8", False),
+        ("number + 100", "number + 101", False),
     ],
 )
 def test_the_key_follows_the_code_that_counts(old: str, new: str, changes: bool, tmp_path: Path) -> None:
     before = load(tmp_path).stage.key(3)
     after = load(tmp_path, STAGE.replace(old, new)).stage.key(3)
     assert (before != after) == changes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ("x - 7", "x - 8", True),  # what `code` names
+        ("number + 100", "number + 101", True),  # a method that the stage may ask for
+        ("return x\n", "return -x\n", False),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_argument_brings_its_code(old: str, new: str, changes: bool, nested: bool, tmp_path: Path) -> None:
+    def key(text: str) -> str:
+        module = load(tmp_path, text)
+        named = module.Named("brings")
+        return module.stage.key(3, settings={"of": [Settings(steps=(named,))]} if nested else named)
+
+    assert (key(STAGE) != key(STAGE.replace(old, new))) == changes
 
 
 def test_200_random_corruptions_are_caught_named_and_mended(
@@ -176,32 +234,78 @@ def test_a_full_disk_is_one_line_and_leaves_no_entry(stages: ModuleType, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match=r"^cannot write build/cache/stage/\w+: No space left on device; nothing"):
+    with pytest.raises(OSError, match=r"^cannot write .*cache/stage/\w+: No space left on device; nothing"):
         stages.stage(3)
     assert list(stages.stage.path(3).parent.iterdir()) == []
 
 
-def test_the_lock_of_a_dead_owner_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ROBEXPL_BUILD", str(tmp_path))
-    lines = ["import os", "from robexpl import artifacts", "with artifacts.locked('stage'): os.kill(os.getpid(), 9)"]
-    owner = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=artifacts.ROOT)
-    assert owner.returncode == -9
-    assert [file.name for file in (artifacts.build_dir() / "locks").iterdir()] == ["stage.lock"]
-    with artifacts.locked("stage"):
-        pass
+def test_a_folder_that_may_not_be_written_is_one_line(
+    stages: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    stages.stage(3)
+    stages.stage.path(3).write_bytes(b"damaged")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(cache.files, "write_atomic", refuse)
+    with pytest.raises(PermissionError):
+        stages.stage(3)
+    assert "is damaged (its checksum does not fit)" in capsys.readouterr().err
 
 
-def test_the_essence_of_code_leaves_out_words_and_keeps_strings() -> None:
-    source = '"""Doc."""\n\n\ndef f(x):  # why\n    """Doc."""\n    # more\n    return """a\n\n  # b"""\n'
-    assert provenance.essence(source) == 'def f(x):\n    return """a\n\n  # b"""'
-    assert provenance.essence("not python (") == "not python ("
+def test_an_entry_that_may_not_be_read_is_named(stages: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(OSError, match=r"^cannot read build/cache/stage/\w+: Permission denied$"):
+        stages.stage(3)
 
 
-def test_modules_are_followed_through_their_imports() -> None:
-    assert provenance.closure(["cache"], ignore=()) == ["artifacts", "cache", "progress", "provenance"]
-    assert provenance.imports("from robexpl import checks\nfrom robexpl.seeds import x\nimport torch") == {
-        "checks",
-        "seeds",
-    }
-    with pytest.raises(ValueError, match=r"unknown module 'nothing'; known: .*artifacts, .*cache, "):
-        provenance.code_digest(["nothing"])
+def test_a_checkpoint_lies_beside_its_entry(stages: ModuleType) -> None:
+    stages.resumed(2)
+    part = cache.checkpoint_path(stages.resumed, 2)
+    assert part == stages.resumed.path(2).with_suffix(".part")
+    assert part.read_text() == "half"
+    assert part != cache.checkpoint_path(stages.resumed, n=3)
+
+
+def test_two_processes_and_two_threads_run_a_stage_once(tmp_path: Path) -> None:
+    code = """
+        import threading, time
+        from pathlib import Path
+        import torch
+        from robexpl.study.cache import cached
+
+        @cached
+        def slow(n):
+            with Path(%r).open("a") as file:
+                file.write("run\\n")
+            time.sleep(0.3)
+            return {"n": torch.arange(n)}
+
+        if __name__ == "__main__":
+            found = []
+            threads = [threading.Thread(target=lambda: found.append(slow(5))) for _ in range(2)]
+            [thread.start() for thread in threads]
+            [thread.join() for thread in threads]
+            assert [list(each["n"]) for each in found] == [list(range(5))] * 2
+    """
+    script = tmp_path / "slow.py"
+    script.write_text(textwrap.dedent(code) % str(tmp_path / "runs"))
+    environment = os.environ | {"PYTHONPATH": str(places.ROOT)}
+    running = [subprocess.Popen([sys.executable, "-W", "error", script], env=environment) for _ in range(2)]
+    assert [process.wait() for process in running] == [0, 0]
+    assert (tmp_path / "runs").read_text() == "run\n"
+
+
+def test_keys_can_be_asked_for_by_threads(stages: ModuleType) -> None:
+    keys: list[str] = []
+    threads = [threading.Thread(target=lambda: keys.append(stages.stage.key(3))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(keys) == 4
+    assert len(set(keys)) == 1

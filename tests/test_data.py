@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import http.server
 import logging
-import struct
 import threading
-from pathlib import Path
 
 import numpy as np
 import pooch
 import pytest
 import torch
+from sklearn.datasets import load_breast_cancer
 
 from robexpl import data, files
-from robexpl.data import DataError
+from robexpl.data import DataError, _tables, california, mnist
 
 CLOSED = "http://127.0.0.1:9/"  # nothing listens there
 
@@ -24,16 +22,16 @@ CLOSED = "http://127.0.0.1:9/"  # nothing listens there
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
     """No test downloads anything, whatever is missing."""
-    monkeypatch.setattr(data, "MIRRORS", (CLOSED, CLOSED + "second/"))
+    monkeypatch.setattr(mnist, "MIRRORS", (CLOSED, CLOSED + "second/"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    fetch = data.sk.fetch_california_housing
+    fetch = california.sk.fetch_california_housing
 
     def local_only(*, data_home=None, download_if_missing=True, return_X_y=True):
         if download_if_missing:
             raise OSError("offline")
         return fetch(data_home=data_home, download_if_missing=False, return_X_y=return_X_y)
 
-    monkeypatch.setattr(data.sk, "fetch_california_housing", local_only)
+    monkeypatch.setattr(california.sk, "fetch_california_housing", local_only)
 
 
 @pytest.fixture
@@ -43,16 +41,16 @@ def empty(monkeypatch, tmp_path):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("ROBEXPL_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
-    for cached in (data._mnist_tensors, data._california):
+    for cached in (mnist._bytes, california.read):
         cached.cache_clear()
     yield tmp_path
-    for cached in (data._mnist_tensors, data._california):
+    for cached in (mnist._bytes, california.read):
         cached.cache_clear()
 
 
-def need(*, mnist=False, california=False):
-    wanted = {f"mnist/{file}": sha256 for file, (sha256, _) in data.MNIST.items()} if mnist else {}
-    wanted |= {data.CALIFORNIA: data.CALIFORNIA_SHA256} if california else {}
+def need(*names):
+    wanted = {f"mnist/{file}": sha256 for file, (sha256, _) in mnist.FILES.items()} if "mnist" in names else {}
+    wanted |= {california.FILE: california.SHA256} if "california" in names else {}
     absent = [file for file, sha256 in wanted.items() if files.find(file, sha256) is None]
     if absent:
         pytest.skip(f"neither in ROBEXPL_DATA nor in the user cache: {', '.join(absent)}")
@@ -82,15 +80,30 @@ def well_formed(dataset):
 
 
 def test_mnist_is_the_canonical_one():
-    need(mnist=True)
-    mnist = data.load("mnist", seed=3, sampling="repaired")
-    well_formed(mnist)
-    assert mnist.title == "MNIST"
-    assert (mnist.x_train.shape, mnist.x_test.shape) == ((60000, 784), (10000, 784))
-    assert mnist.y_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    assert mnist.y_test.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    assert mnist.x_train.double().mean().item() == pytest.approx(0.1306604, abs=1e-6)
-    assert (mnist.bounds, mnist.image_shape, mnist.x_train.max().item()) == ((0.0, 1.0), (28, 28), 1.0)
+    need("mnist")
+    loaded = data.load("mnist", seed=3, sampling="corrected")
+    well_formed(loaded)
+    assert loaded.title == "MNIST"
+    assert (loaded.x_train.shape, loaded.x_test.shape) == ((60000, 784), (10000, 784))
+    assert loaded.y_train[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert loaded.y_test.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert loaded.x_train.double().mean().item() == pytest.approx(0.1306604, abs=1e-6)
+    assert (loaded.bounds, loaded.image_shape, loaded.x_train.max().item()) == ((0.0, 1.0), (28, 28), 1.0)
+
+
+@pytest.mark.parametrize("name", ["mnist", "california", "digits", "breast_cancer"])
+@pytest.mark.parametrize("sampling", data.SAMPLINGS)
+def test_a_change_in_place_leaves_later_loads_alone(name, sampling):
+    need(name)
+    first, kept = (data.load(name, sampling=sampling) for _ in range(2))
+    bounds = [bound for bound in first.bounds if isinstance(bound, torch.Tensor)]
+    for values in (first.x_train, first.y_train, first.x_test, first.y_test, *bounds):
+        values.fill_(7)
+    again = data.load(name, sampling=sampling)
+    assert same(kept, again)
+    assert all(
+        torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(kept.bounds, again.bounds, strict=True)
+    )
 
 
 def test_digits_stand_in_for_mnist():
@@ -102,34 +115,34 @@ def test_digits_stand_in_for_mnist():
 
 
 def test_california_has_the_rows_of_the_published_experiment():
-    need(california=True)
-    raw = data._california()
-    assert raw.x.shape == (20630, 8)
-    assert np.bincount(raw.y).tolist() == [10315, 10315]
-    california = data.load("california")
-    well_formed(california)
-    assert california.feature_names[0] == "MedInc"
-    assert california.bounds == pytest.approx((-2.3856, 119.387), abs=1e-3)
+    need("california")
+    x, y = california.read()
+    assert x.shape == (20630, 8)
+    assert np.bincount(y).tolist() == [10315, 10315]
+    table = data.load("california")
+    well_formed(table)
+    assert table.feature_names[0] == "MedInc"
+    assert table.bounds == pytest.approx((-2.3856, 119.387), abs=1e-3)
 
 
 @pytest.mark.parametrize(("name", "rows"), [("california", (4000, 1000)), ("breast_cancer", (288, 72))])
-def test_tables_as_published(name, rows):
-    need(california=name == "california")
+def test_tabular_data_as_run(name, rows):
+    need(name)
     table = data.load(name)
     well_formed(table)
     assert (len(table.x_train), len(table.x_test)) == rows
     assert torch.cat([table.y_train, table.y_test]).bincount().tolist() == [sum(rows) // 2] * 2
-    raw = data._california() if name == "california" else data._breast_cancer()
-    scaled = (raw.x - raw.x.mean(0)) / raw.x.std(0, ddof=1)
+    x = california.read()[0] if name == "california" else load_breast_cancer().data
+    scaled = (x - x.mean(0)) / x.std(0, ddof=1)
     assert table.bounds == pytest.approx((scaled.min(), scaled.max()), rel=1e-6)
     known = {row.tobytes() for row in scaled.astype(np.float32)}
     assert all(row.tobytes() in known for row in table.x_train.numpy())
 
 
 @pytest.mark.parametrize(("name", "rows"), [("california", (4000, 1000)), ("breast_cancer", (288, 72))])
-def test_tables_repaired(name, rows):
-    need(california=name == "california")
-    table = data.load(name, sampling="repaired")
+def test_tabular_data_corrected(name, rows):
+    need(name)
+    table = data.load(name, sampling="corrected")
     well_formed(table)
     assert table.y_train.bincount().tolist() == [rows[0] // 2] * 2
     assert table.y_test.bincount().tolist() == [rows[1] // 2] * 2
@@ -140,22 +153,22 @@ def test_tables_repaired(name, rows):
     assert torch.equal(table.bounds[1], table.x_train.amax(0))
 
 
-def test_only_published_sampling_repeats_training_rows_in_the_test():
-    need(california=True)
+def test_only_sampling_as_run_repeats_training_rows_in_the_test():
+    need("california")
     shares = [repeated(data.load("california", seed=seed)) for seed in range(10)]
     assert np.mean(shares) == pytest.approx(0.176, abs=0.012)  # 1 - exp(-4000 / 20630), 10 samples of 1,000
-    assert all(repeated(data.load("california", seed=seed, sampling="repaired")) == 0 for seed in range(3))
+    assert all(repeated(data.load("california", seed=seed, sampling="corrected")) == 0 for seed in range(3))
 
 
-def test_repaired_stand_in_repeats_nothing():
+def test_the_corrected_stand_in_repeats_nothing():
     assert repeated(data.load("breast_cancer")) > 0.2
-    assert all(repeated(data.load("breast_cancer", seed=seed, sampling="repaired")) == 0 for seed in range(20))
+    assert all(repeated(data.load("breast_cancer", seed=seed, sampling="corrected")) == 0 for seed in range(20))
 
 
 @pytest.mark.parametrize("name", ["digits", "breast_cancer", "california"])
 @pytest.mark.parametrize("sampling", data.SAMPLINGS)
 def test_the_seed_decides(name, sampling):
-    need(california=name == "california")
+    need(name)
     torch.manual_seed(1)
     first = data.load(name, seed=1, sampling=sampling)
     torch.manual_seed(2)
@@ -164,18 +177,18 @@ def test_the_seed_decides(name, sampling):
     assert not same(first, data.load(name, seed=2, sampling=sampling))
 
 
-def test_equal_rows_count_once_when_repaired():
+def test_equal_rows_count_once_when_corrected():
     x = np.repeat(np.random.default_rng(0).normal(size=(60, 2)), 2, axis=0)
-    x_train, _, x_test, _, _ = data._repaired(x, np.repeat([0, 1], 60), 20, np.random.default_rng(0))
+    x_train, _, x_test, _, _ = _tables.corrected(x, np.repeat([0, 1], 60), 20, np.random.default_rng(0))
     assert len({row.tobytes() for row in np.concatenate([x_train, x_test])}) == 40
     with pytest.raises(ValueError, match="expected 20 test rows of each class inside the box"):
-        data._repaired(x, np.repeat([0, 1], 60), 100, np.random.default_rng(0))
+        _tables.corrected(x, np.repeat([0, 1], 60), 100, np.random.default_rng(0))
 
 
 def test_unknown_names_are_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="unknown dataset 'cifar'; known: mnist, california, digits, breast_cancer"):
+    with pytest.raises(ValueError, match="unknown dataset 'cifar'; known: breast_cancer, california, digits, mnist"):
         data.load("cifar")
-    with pytest.raises(ValueError, match="unknown sampling 'fair'; known: published, repaired"):
+    with pytest.raises(ValueError, match="unknown sampling 'fair'; known: as_run, corrected"):
         data.load("digits", sampling="fair")
     with pytest.raises(ValueError, match="expected seed >= 0, got -1"):
         data.load("digits", seed=-1)
@@ -214,12 +227,12 @@ def test_damaged_files_are_refused_and_stay(empty, place, file):
 
 
 def test_a_truncated_real_file_is_refused(monkeypatch, tmp_path):
-    need(california=True)
-    whole = files.find(data.CALIFORNIA, data.CALIFORNIA_SHA256).read_bytes()
+    need("california")
+    whole = files.find(california.FILE, california.SHA256).read_bytes()
     (tmp_path / "scikit_learn").mkdir()
-    (tmp_path / data.CALIFORNIA).write_bytes(whole[:-1])
+    (tmp_path / california.FILE).write_bytes(whole[:-1])
     monkeypatch.setenv("ROBEXPL_DATA", str(tmp_path))
-    data._california.cache_clear()
+    california.read.cache_clear()
     with pytest.raises(DataError, match="truncated or altered"):
         data.load("california")
 
@@ -284,47 +297,18 @@ def test_robexpl_data_comes_before_the_cache(empty):
 def test_california_downloads_once_and_keeps_no_pickle(monkeypatch, empty):
     rng = np.random.default_rng(0)
     x, value = rng.normal(size=(40, 8)), rng.normal(size=40)
-    monkeypatch.setattr(data.sk, "fetch_california_housing", lambda **_: (x, value))
+    monkeypatch.setattr(california.sk, "fetch_california_housing", lambda **_: (x, value))
     with pytest.raises(DataError, match="scikit-learn's download holds other numbers"):
         data.load("california")
     assert list((empty / "cache").iterdir()) == []  # what is wrong is not kept
-    monkeypatch.setattr(data, "CALIFORNIA_CONTENT", hashlib.sha256(x.tobytes() + value.tobytes()).hexdigest())
+    monkeypatch.setattr(california, "CONTENT", hashlib.sha256(x.tobytes() + value.tobytes()).hexdigest())
     data.load("california")
     assert [path.name for path in (empty / "cache").iterdir()] == ["california.npz"]
-    monkeypatch.setattr(data.sk, "fetch_california_housing", None)  # not needed a second time
-    data._california.cache_clear()
+    monkeypatch.setattr(california.sk, "fetch_california_housing", None)  # not needed a second time
+    california.read.cache_clear()
     data.load("california")
     kept = empty / "cache" / "california.npz"
     kept.write_bytes(kept.read_bytes()[:-100])
-    data._california.cache_clear()
+    california.read.cache_clear()
     with pytest.raises(DataError, match=r"california\.npz is truncated or altered"):
         data.load("california")
-
-
-def idx(path: Path, content: bytes) -> Path:
-    path.write_bytes(gzip.compress(content))
-    return path
-
-
-def test_idx_files_are_parsed_and_checked(tmp_path):
-    file = tmp_path / "images.gz"
-    head = bytes([0, 0, 8, 3]) + struct.pack(">III", 2, 3, 4)
-    parsed = data.parse_idx(idx(file, head + bytes(range(24))), (2, 3, 4))
-    assert np.array_equal(parsed, np.arange(24).reshape(2, 3, 4))
-    wrong = {
-        b"": "starts with",
-        bytes([0, 0, 13, 3]) + head[4:] + bytes(24): "starts with 00 00 0d 03",  # floats, not bytes
-        bytes([0, 0, 8, 1]) + head[4:] + bytes(24): "starts with 00 00 08 01",
-        head[:9]: r"expected \(2, 3, 4\)",
-        head + bytes(23): r"holds 23 bytes for sizes \(2, 3, 4\)",
-        head + bytes(25): "holds 25 bytes",
-        bytes([0, 0, 8, 3]) + struct.pack(">III", 2, 4, 3) + bytes(24): r"sizes \(2, 4, 3\), expected \(2, 3, 4\)",
-    }
-    for content, message in wrong.items():
-        with pytest.raises(DataError, match=f"images.gz .*{message}"):
-            data.parse_idx(idx(file, content), (2, 3, 4))
-    whole = idx(file, head + bytes(24)).read_bytes()
-    for content in (whole[:-9], b"no gzip"):
-        file.write_bytes(content)
-        with pytest.raises(DataError, match="no complete gzip file"):
-            data.parse_idx(file, (2, 3, 4))

@@ -7,9 +7,12 @@ import dataclasses
 import pytest
 import torch
 from helpers import linear
+from strategies import fixed_network, wave
 
-from robexpl import attacks, ecco, metrics
-from robexpl.ecco import Settings
+from robexpl import attacks, generators, metrics
+from robexpl.generators import ecco
+from robexpl.generators.ecco import Settings
+from robexpl.gradients import vjp
 
 BOX = (-100.0, 100.0)
 FREE = Settings(l1=0.0, energy=1.0, reg=0.1, start_noise=0.0, steps=4000)
@@ -61,7 +64,7 @@ def test_the_gradient_is_that_of_the_objective(network, points):
     model, settings = network.double(), Settings(energy=0.7, reg=0.2)
     z, target = points[:6].double(), torch.arange(6) % 4
     one_hot = torch.nn.functional.one_hot(target, 4).double()
-    slope, probability, logit = ecco.gradient(ecco.vjp(model), z, one_hot, settings)
+    slope, probability, logit = ecco.gradient(vjp(model), z, one_hot, settings)
     leaf = z.clone().requires_grad_()
     logits = model(leaf)
     chosen = logits.gather(1, target[:, None])[:, 0]
@@ -216,3 +219,114 @@ def test_bad_targets_are_refused(network, points, target):
 def test_bad_settings_are_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
         Settings(**{field: value})
+
+
+def test_default_settings_are_those_of_the_study():
+    assert dataclasses.asdict(Settings()) == {
+        "l1": 0.01, "energy": 0.5, "reg": 0.1, "learning_rate": 0.1, "steps": 1000, "start_noise": 0.1,
+        "threshold": 0.5, "tolerance": 0.01, "proximal": False,
+    }  # fmt: skip
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().l1 = 1.0
+
+
+def test_generators_are_found_by_the_names_of_their_files():
+    assert "ecco" in generators.names()
+    assert generators.module("ecco") is ecco
+    for name in generators.names():
+        assert callable(generators.module(name).search)
+    for name in ("wachter?", "_common", None):
+        with pytest.raises(ValueError, match=r"unknown generator .*; known: .*ecco"):
+            generators.module(name)
+
+
+def test_the_noise_of_the_start_comes_from_the_generator_alone(network, points):
+    target = torch.arange(40) % 4
+    settings = Settings(steps=3, start_noise=0.2)
+    drawn = search(network, points, target, settings=settings, generator=torch.Generator().manual_seed(5))
+    start = attacks.start_points(points, 0.2, torch.Generator().manual_seed(5))
+    assert torch.equal(drawn.x, search(network, points, target, settings=settings, start=start).x)
+    quiet = dataclasses.replace(settings, start_noise=0.0)
+    assert torch.equal(
+        search(network, points, target, settings=quiet).x,
+        search(network, points, target, settings=quiet, start=points).x,
+    )
+
+
+@pytest.mark.parametrize("name", ["x", "start", "target"])
+def test_inputs_stay_as_they_are(network, points, name):
+    given = {"x": points, "target": torch.arange(40) % 4, "start": points.clone()}
+    before = given[name].clone()
+    search(network, **given)
+    assert torch.equal(given[name], before)
+
+
+GOLDEN = {
+    ("decision_threshold", False): {
+        "x": [
+            [0.9, 0.05, 0.56831035721, 0.82009429216],
+            [0.9, 0.05, 0.42387835801, 0.88442479563],
+            [0.50586271168, 0.131090665, 0.86255916609, 0.29776511838],
+            [0.13859859184, 0.1100634134, 0.9, 0.44539576858],
+        ],
+        "steps": [3, 1, 0, 4],
+        "converged": [True, True, True, True],
+        "target_prob": [0.44932681968, 0.48856917767, 0.46433957552, 0.41543020743],
+        "target_logit": [-0.019749359858, -0.00089753545662, 0.52534960028, 0.48413310938],
+        "gradient_max": [1.0503056276, 1.6484945198, 0.76991481532, 0.22210473409],
+    },
+    ("decision_threshold", True): {
+        "x": [
+            [0.9, 0.05, 0.54899535021, 0.81954001455],
+            [0.9, 0.05, 0.42387835801, 0.88442479563],
+            [0.50586271168, 0.131090665, 0.86255916609, 0.29776511838],
+            [0.15251377596, 0.1146052351, 0.9, 0.45884367357],
+        ],
+        "steps": [3, 1, 0, 4],
+        "converged": [True, True, True, True],
+        "target_prob": [0.45110243372, 0.48856917767, 0.46433957552, 0.41453247149],
+        "target_logit": [-0.022292937935, -0.00089753545662, 0.52534960028, 0.46978155369],
+        "gradient_max": [0.40229992727, 0.61086717913, 0.76991481532, 0.34703988602],
+    },
+    ("generator_conditions", False): {
+        "x": [
+            [0.9, 0.076436825882, 0.39582590544, 0.9],
+            [0.9, 0.076679010832, 0.42667434441, 0.9],
+            [0.44040187047, 0.70101921444, 0.79566385454, 0.05],
+            [0.13859859184, 0.1100634134, 0.9, 0.44539576858],
+        ],
+        "steps": [5, 5, 5, 4],
+        "converged": [False, False, False, True],
+        "target_prob": [0.47168555813, 0.47708492277, 0.6759257945, 0.41543020743],
+        "target_logit": [-0.079711430734, -0.047120720802, 1.2911887604, 0.48413310938],
+        "gradient_max": [1.7473490535, 1.706576824, 0.41252252432, 0.22210473409],
+    },
+    ("generator_conditions", True): {
+        "x": [
+            [0.9, 0.076294888102, 0.37774292645, 0.9],
+            [0.9, 0.076679010832, 0.42667434441, 0.9],
+            [0.44040187047, 0.70101921444, 0.79566385454, 0.05],
+            [0.083105798752, 0.058915641486, 0.9, 0.43660117335],
+        ],
+        "steps": [5, 5, 5, 5],
+        "converged": [False, False, False, True],
+        "target_prob": [0.46839543256, 0.47708492277, 0.6759257945, 0.41933663127],
+        "target_logit": [-0.098815758526, -0.047120720802, 1.2911887604, 0.49255587435],
+        "gradient_max": [0.68761737143, 0.64435415754, 0.41252252432, 0.20905749138],
+    },
+}
+
+
+@pytest.mark.parametrize(("stop", "proximal"), GOLDEN)
+def test_golden_values(stop, proximal):
+    """Five steps from four points that no random generator made, in float64; every term, clamp and stop takes part."""
+    x, target = 0.05 + 0.85 * wave(4, 4), torch.tensor([1, 1, 0, 2])
+    start = (x + 0.05 * (2 * wave(4, 4, phase=2.0) - 1)).clamp(0.05, 0.9)
+    settings = Settings(
+        l1=0.05, energy=0.3, reg=0.2, learning_rate=0.2, steps=5, threshold=0.4, tolerance=0.3, proximal=proximal
+    )
+    arguments = {"settings": settings, "stop": stop, "bounds": (0.05, 0.9), "start": start}
+    found = ecco.search(fixed_network(), x, target, **arguments)
+    for name, values in GOLDEN[stop, proximal].items():
+        value = getattr(found, name)
+        torch.testing.assert_close(value, torch.tensor(values, dtype=value.dtype), atol=1e-9, rtol=0)

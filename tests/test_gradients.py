@@ -6,9 +6,21 @@ import itertools
 
 import pytest
 import torch
+from strategies import fixed_network, wave
 from torch import nn
 
-from robexpl.gradients import backward, input_gradient_norm, relu_layers, transpose_storage, vjp
+from robexpl import gradients
+from robexpl.gradients import backward, relu_layers, transpose_storage, vjp
+
+LOSS = 2.8731928092
+SIZES = [
+    1.8473628415,
+    1.4490696764,
+    1.7670990107,
+    0.91312883498,
+]  # of the gradients of weights and biases, layer by layer
+LOGITS = [0.39807895383, -0.38898495214, 0.31275017519]
+PULLED = [-0.15523554191, -0.8928445069, 0.59111452251, 0.12040849407]
 
 
 def both(model: nn.Module, x: torch.Tensor, v: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -76,8 +88,22 @@ def test_a_model_with_other_output_is_refused(points):
         vjp(nn.Flatten(0))(points)
 
 
-def test_norm_of_a_linear_network(binary):
-    assert input_gradient_norm(binary, torch.zeros(2, 3), torch.tensor([0, 1])).tolist() == [2.0, 2.0]
+def test_gradients_of_a_linear_network_are_its_weights(binary):
+    _, pull = vjp(binary)(torch.zeros(2, 3))
+    assert pull(torch.eye(2)).tolist() == [[-1.0, 2.0, -0.5], [1.0, -2.0, 0.5]]
+    _, pull = vjp(nn.Sequential(binary))(torch.zeros(2, 3))  # in closed form
+    assert pull(torch.eye(2)).abs().amax(1).tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_large_layers_are_kept_once_and_give_the_same(generator, large, monkeypatch):
+    monkeypatch.setattr(gradients, "SMALL", 10 if large else 10_000)
+    model = nn.Sequential(nn.Linear(12, 9), nn.ReLU(), nn.Linear(9, 4))
+    (logits, gradient), (logits_too, gradient_too) = both(
+        model, torch.rand(7, 12, generator=generator), torch.randn(7, 4, generator=generator)
+    )
+    torch.testing.assert_close(logits, logits_too, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(gradient, gradient_too, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("laid_out", [False, True])
@@ -99,3 +125,17 @@ def test_laying_out_weights_changes_no_value(network, points):
     transpose_storage(network)
     assert torch.equal(network[0].weight, weight)
     torch.testing.assert_close(network(points).detach(), before)
+
+
+def test_golden_values():
+    """Logits, gradients and the loss of a fixed network on fixed points, in float64, whose numbers were typed once."""
+    x, y, close = wave(3, 4), torch.tensor([0, 2, 1]), {"atol": 1e-9, "rtol": 0}
+    for closed_form in (True, False):
+        model = fixed_network()
+        loss = backward(model, x, y, scale=2.0, closed_form=closed_form)
+        assert loss.item() == pytest.approx(LOSS, abs=1e-9)
+        sizes = torch.stack([weight.grad.norm() for weight in model.parameters()])
+        torch.testing.assert_close(sizes, torch.tensor(SIZES, dtype=torch.double), **close)
+        logits, pull = vjp(model, closed_form=closed_form)(x)
+        torch.testing.assert_close(logits[2], torch.tensor(LOGITS, dtype=torch.double), **close)
+        torch.testing.assert_close(pull(wave(3, 3))[2], torch.tensor(PULLED, dtype=torch.double), **close)

@@ -13,9 +13,11 @@ import torch
 from helpers import linear
 from scipy.ndimage import correlate1d
 from skimage.metrics import structural_similarity
+from strategies import wave
 from torch import Tensor
 
-from robexpl import metrics, ssim
+from robexpl import metrics
+from robexpl.metrics import _neighbours, _ssim_maps, _vectors
 
 SHAPES = [(28, 28), (8, 8), (12, 17), (3, 20), (1, 1)]
 
@@ -52,11 +54,11 @@ def pictures(n: int, shape: tuple[int, int], generator: torch.Generator) -> Tens
 
 def paths(a: Tensor, b: Tensor, shape: tuple[int, int], margin: int = 0) -> dict[str, Tensor]:
     """The pairs by the fused kernel, by the general path and by the general path in float64."""
-    single, exact_bank = b.float(), ssim.bank(b, shape)
+    single, exact_bank = b.float(), _ssim_maps.bank(b, shape)
     return {
-        "fused": ssim.scores(a.float(), ssim.bank(single, shape, fused=True), margin=margin),
-        "general": ssim.scores(a.float(), ssim.bank(single, shape, fused=False), margin=margin),
-        "float64": ssim.scores(a, exact_bank, margin=margin),
+        "fused": _ssim_maps.scores(a.float(), _ssim_maps.bank(single, shape, fused=True), margin=margin),
+        "general": _ssim_maps.scores(a.float(), _ssim_maps.bank(single, shape, fused=False), margin=margin),
+        "float64": _ssim_maps.scores(a, exact_bank, margin=margin),
     }
 
 
@@ -101,7 +103,7 @@ def test_ssim_of_flat_images_has_a_closed_form():
     assert metrics.ssim(flat[:1], flat[-1:]).item() == pytest.approx(1e-4 / 1.0001, abs=1e-9)
 
 
-def test_golden_values():
+def test_golden_values_of_three_pictures():
     """A ramp, a soft spot and stripes: numbers from float64 filters, typed once."""
     row, column = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
     ramp, stripes = column / 27, (column % 4 < 2).float()
@@ -124,18 +126,18 @@ def test_ssim_is_symmetric_and_one_for_equals(generator):
 @pytest.mark.parametrize("fused", [True, False])
 def test_batch_equals_singles_in_any_order(fused, generator):
     a, b = (pictures(n, (8, 8), generator).float() for n in (5, 39))
-    whole = ssim.scores(a, ssim.bank(b, (8, 8), fused=fused))
+    whole = _ssim_maps.scores(a, _ssim_maps.bank(b, (8, 8), fused=fused))
     order = torch.randperm(39, generator=generator)
-    torch.testing.assert_close(ssim.scores(a, ssim.bank(b[order], (8, 8), fused=fused)), whole[:, order])
-    single = torch.cat([ssim.scores(row[None], ssim.bank(b, (8, 8), fused=fused)) for row in a])
+    torch.testing.assert_close(_ssim_maps.scores(a, _ssim_maps.bank(b[order], (8, 8), fused=fused)), whole[:, order])
+    single = torch.cat([_ssim_maps.scores(row[None], _ssim_maps.bank(b, (8, 8), fused=fused)) for row in a])
     torch.testing.assert_close(single, whole, atol=1e-7, rtol=0)
 
 
 def test_chunks_of_statistics_do_not_matter(generator, monkeypatch):
     b = pictures(53, (8, 8), generator).float()
-    whole = ssim.bank(b, (8, 8))
-    monkeypatch.setattr(ssim, "CHUNK", 16)
-    parts = ssim.bank(b, (8, 8))
+    whole = _ssim_maps.bank(b, (8, 8))
+    monkeypatch.setattr(_ssim_maps, "CHUNK", 16)
+    parts = _ssim_maps.bank(b, (8, 8))
     for name in ("pixels", "mean", "variance", "centre"):
         torch.testing.assert_close(getattr(parts, name), getattr(whole, name), atol=1e-7, rtol=0)
 
@@ -143,13 +145,13 @@ def test_chunks_of_statistics_do_not_matter(generator, monkeypatch):
 def test_the_general_path_serves_where_numba_is_missing(generator, monkeypatch):
     a = pictures(5, (8, 8), generator).float()
     with_numba = metrics.ssim(a, a, image_shape=(8, 8))
-    monkeypatch.setattr(ssim, "find_spec", lambda name: None)
-    monkeypatch.setattr(ssim, "_kernel", lambda: pytest.fail("the kernel was used"))
+    monkeypatch.setattr(_ssim_maps, "find_spec", lambda name: None)
+    monkeypatch.setattr(_ssim_maps, "_kernel", lambda: pytest.fail("the kernel was used"))
     torch.testing.assert_close(metrics.ssim(a, a, image_shape=(8, 8)), with_numba, atol=1e-6, rtol=0)
 
 
 def test_a_read_only_installation_compiles_without_a_cache(monkeypatch):
-    from robexpl import kernel
+    from robexpl.metrics import _kernel as kernel
 
     def njit(*, cache=False, **options):
         def decorate(function):
@@ -217,7 +219,7 @@ def test_implausibility_by_ssim_is_the_mean_over_the_nearest_of_the_class(genera
     assert metrics.implausibility(points[:1], int(y[0]), points, y, k=1, image_shape=(8, 8)).abs() < 1e-6
 
 
-@pytest.mark.parametrize("distance", ["ssim", "euclidean"])
+@pytest.mark.parametrize("distance", ["ssim", "euclidean", "l1"])
 def test_blocks_order_and_preparation_do_not_matter(distance, generator, monkeypatch):
     x, points = (pictures(n, (8, 8), generator).float() for n in (10, 60))
     y, target = torch.arange(60) % 2, torch.arange(10) % 2
@@ -231,8 +233,8 @@ def test_blocks_order_and_preparation_do_not_matter(distance, generator, monkeyp
     order = torch.randperm(60, generator=generator)
     shuffled = metrics.nearest(x, target, points[order], y[order], **settings)
     torch.testing.assert_close(shuffled, whole, atol=1e-6, rtol=0)
-    monkeypatch.setattr(metrics, "QUERIES", 3)
-    monkeypatch.setattr(metrics, "POINTS", 11)
+    monkeypatch.setattr(_neighbours, "QUERIES", 3)
+    monkeypatch.setattr(_vectors, "POINTS", 11)
     torch.testing.assert_close(metrics.nearest(x, target, points, y, **settings), whole, atol=1e-6, rtol=0)
     assert metrics.nearest(x[:0], target[:0], points, y, **settings).shape == (0, 7)
 
@@ -243,6 +245,116 @@ def test_doubles_stay_doubles(generator):
     assert found.dtype == torch.float64
     single = metrics.implausibility(x.float(), y, x.float(), y, k=2, image_shape=(8, 8))
     torch.testing.assert_close(single.double(), found, atol=1e-6, rtol=0)
+
+
+GOLDEN = {  # the images' from scipy's filters, the others from numpy
+    "ssim": [0.51596747994, 0.48204803688],
+    "ssim_cropped": [0.48869594958, 0.39307008682],
+    "euclidean": [6.4036516393, 6.5082241938],
+    "l1": [65.293224542, 66.033428899],
+    "robust": [1.1729652214, 1.6771502468],
+    "mahalanobis": [3.6456452418, 2.4622692417],
+}
+
+
+@pytest.mark.parametrize("distance", GOLDEN)
+def test_golden_values(distance):
+    """Implausibility of fixed points for two classes by the three nearest of five each, in both precisions."""
+    flat = distance in metrics.names("tabular") and distance not in metrics.names("image")
+    x, points = (wave(2, 3), wave(10, 3, phase=3.0)) if flat else (wave(2, 156), wave(10, 156, phase=3.0))
+    if not flat:
+        points[::3] = (points[::3] > 0.6).double()  # some in black and white
+    y, target = torch.arange(10) % 2, torch.tensor([0, 1])
+    expected = torch.tensor(GOLDEN[distance], dtype=torch.double)
+    settings = {"distance": distance, "k": 3, "image_shape": (12, 13)}
+    found = metrics.implausibility(x, target, points, y, **settings)
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+    single = metrics.implausibility(x.float(), target, points.float(), y, **settings)
+    assert single.dtype == (torch.double if flat else torch.float)
+    torch.testing.assert_close(single.double(), expected, atol=2e-6, rtol=2e-6)
+
+
+def test_every_metric_is_a_file_with_all_that_is_asked_of_it():
+    assert set(GOLDEN) <= set(metrics.names())
+    assert set(GOLDEN) & set(metrics.names("image")) == {"euclidean", "l1", "ssim", "ssim_cropped"}
+    assert set(GOLDEN) & set(metrics.names("tabular")) == {"euclidean", "l1", "mahalanobis", "robust"}
+    titles = [metrics.module(name).TITLE for name in metrics.names()]
+    assert len({*titles}) == len(titles)
+    x = torch.rand(30, 169, generator=torch.Generator().manual_seed(0))
+    for name in metrics.names():
+        module = metrics.module(name)
+        assert module.__name__ == f"robexpl.metrics.{name}"
+        everything = x if "image" in module.KINDS else x[:, :5]
+        bank = module.prepare(everything[:7], everything=everything, image_shape=(13, 13))
+        assert len(bank) == 7
+        assert len(module.prepare(everything[:0], everything=everything, image_shape=(13, 13))) == 0
+        gaps = module.distances(everything[:9], bank)
+        assert gaps.shape == (9, 7)
+        torch.testing.assert_close(gaps[:7].diagonal(), torch.zeros(7).to(gaps), atol=1e-6, rtol=0)
+        torch.testing.assert_close(gaps[:7], gaps[:7].T, atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="unknown kind of data 'text'; known: image, tabular"):
+        metrics.names("text")
+    with pytest.raises(ValueError, match="unknown distance 'cosine'"):
+        metrics.module("cosine")
+    fits = metrics.module("ssim_cropped").fits
+    assert (fits((11, 11)), fits((28, 28)), fits((10, 28)), fits((28, 10)), fits((8, 8))) == (True, True, *[False] * 3)
+
+
+# Metrics after a linear map
+
+
+def mapped(x: Tensor, points: Tensor, distance: str, everything: Tensor | None = None) -> Tensor:
+    module = metrics.module(distance)
+    everything = points if everything is None else everything
+    return module.distances(x, module.prepare(points, everything=everything, image_shape=(1, 1)))
+
+
+def test_the_robust_metric_divides_by_the_interquartile_range():
+    points = torch.arange(9.0)[:, None] * torch.tensor([1.0, 10.0])  # quartiles 2 and 6, 20 and 60
+    found = mapped(torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 40.0]]), points[:1], "robust", points)
+    assert torch.equal(found, torch.tensor([[0.0], [1.0], [1.0]], dtype=torch.float64))
+    bank = metrics.module("robust").prepare(points[:1], everything=points, image_shape=(1, 1))
+    assert torch.equal(bank.by, torch.diag(torch.tensor([1 / 4, 1 / 40], dtype=torch.float64)))
+
+
+def test_the_mahalanobis_metric_is_that_of_the_covariance(points):
+    found = mapped(points[:3], points[3:8], "mahalanobis", points)
+    inverse = torch.linalg.inv(torch.cov(points.double().T))
+    u = points[:3, None].double() - points[3:8].double()
+    expected = torch.einsum("nmi,ij,nmj->nm", u, inverse, u).sqrt()
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+
+
+def test_the_mahalanobis_metric_does_not_see_linear_maps_of_the_data(points, generator):
+    mixed = points.double() @ torch.randn(12, 12, generator=generator).double()
+    first, second = (mapped(x, x, "mahalanobis") for x in (points, mixed))
+    assert torch.allclose(first, second, rtol=1e-6, atol=1e-6)
+
+
+def test_the_scales_are_those_of_all_classes(points):
+    """The map is fitted on every reference point, whatever class the distances are to."""
+    y = torch.arange(40) % 2
+    spread = points * torch.where(y == 1, 5.0, 1.0)[:, None]
+    for distance in ("robust", "mahalanobis"):
+        found = metrics.implausibility(points[:3], 0, spread, y, distance=distance, k=4)
+        expected = mapped(points[:3], spread[y == 0], distance, spread).sort(1).values[:, :4].mean(1)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+        alone = mapped(points[:3], spread[y == 0], distance).sort(1).values[:, :4].mean(1)
+        assert not torch.allclose(found, alone, rtol=1e-2)
+        known = metrics.reference(spread, y, distance=distance)
+        assert torch.equal(found, metrics.implausibility(points[:3], 0, known, k=4))
+
+
+@pytest.mark.parametrize("rows", [slice(0), slice(1), slice(None)])
+def test_maps_are_refused_where_they_have_no_meaning(points, rows):
+    flat = points.clone()
+    flat[:, 3] = 0.5
+    for distance, message in (
+        ("robust", "differ between their quartiles, got (1|12) that do not"),
+        ("mahalanobis", "covariance of full rank 12, got a singular"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            metrics.reference(flat[rows], torch.zeros(40).long()[rows], distance=distance)
 
 
 def wrong(**changes) -> dict:
@@ -260,7 +372,11 @@ def wrong(**changes) -> dict:
         ({"target": torch.tensor([0, 1, 7])}, "expected at least k = 5 reference points of class 7, got 0"),
         ({"target": torch.tensor([0, 1])}, "expected target of shape (3,), got (2,)"),
         ({"target": -1}, "expected target in 0"),
-        ({"distance": "cosine"}, "unknown distance 'cosine'; known: ssim, ssim_cropped, euclidean, l1"),
+        ({"distance": "cosine"}, "unknown distance 'cosine'; known: euclidean, l1, "),
+        ({"distance": "_kernel"}, "unknown distance '_kernel'"),
+        ({"distance": "robust", "reference_x": torch.ones(20, 64)}, "expected features that differ between their"),
+        ({"distance": "mahalanobis"}, "expected a covariance of full rank 64, got a singular one"),
+        ({"image_shape": 8, "distance": "l1"}, "expected image_shape as (height, width), got 8"),
         ({"distance": "ssim_cropped"}, "expected images larger than 10 pixels for ssim_cropped, got (8, 8)"),
         ({"image_shape": (28, 28)}, "expected image_shape (height, width) with 64 pixels for reference_x"),
         ({"x": torch.full((3, 64), math.nan)}, "expected finite numbers in x"),

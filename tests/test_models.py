@@ -1,9 +1,14 @@
-"""Perceptrons: initialisation, saving, refusing what is not one."""
+"""Architectures: initialisation, sizes, saving, refusing what is none of them."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
+from helpers import Opaque
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from robexpl import models
 from robexpl.seeds import numpy_generator, torch_generator
@@ -42,11 +47,72 @@ def test_streams_differ_by_name_and_seed():
 def test_save_and_load(network, points, tmp_path):
     path = models.save(network, tmp_path / "network.safetensors")
     torch.testing.assert_close(models.load(path)(points), network(points), rtol=0, atol=0)
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["robexpl"])
+    assert about == {"model": "mlp", "sizes": {"inputs": 12, "hidden": 16, "outputs": 4}}
+
+
+@pytest.mark.parametrize("metadata", [None, {"robexpl": '{"model": "mlp"}'}])
+def test_files_without_sizes_are_perceptrons(network, points, tmp_path, metadata):
+    save_file(dict(network.state_dict()), tmp_path / "old.safetensors", metadata)
+    assert torch.equal(models.load(tmp_path / "old.safetensors")(points), network(points))
+
+
+def test_the_study_builds_128_hidden_units_for_images_and_10_for_tabular_data():
+    for shape, hidden in (((28, 28), 128), (None, 10)):
+        model = models.build("mlp", 20, 3, shape, generator=torch_generator(0, "weights"))
+        assert models.module("mlp").sizes(model) == {"inputs": 20, "hidden": hidden, "outputs": 3}
+        again = models.mlp(20, hidden, 3, generator=torch_generator(0, "weights"))
+        assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    with pytest.raises(ValueError, match="unknown architecture 'lenet5'; known: mlp"):
+        models.build("lenet5", 20, 3)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        torch.nn.Linear(3, 2),
+        torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2)),
+        torch.nn.Sequential(torch.nn.Linear(3, 4, bias=False), torch.nn.ReLU(), torch.nn.Linear(4, 2)),
+        Opaque(models.mlp(3, 4, 2)),
+    ],
+)
+def test_networks_of_other_architectures_are_not_saved(model, tmp_path):
+    assert models.module("mlp").sizes(model) is None
+    with pytest.raises(ValueError, match=r"^expected a network of a known architecture \(mlp\), got [A-Z]\w+$"):
+        models.save(model, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_weights_that_are_not_finite_are_not_saved(network, tmp_path):
+    network[0].weight.data[0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"^expected finite numbers in 0\.weight, got 1 NaN or infinite"):
+        models.save(network, tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("about", "says"),
+    [
+        ({"model": "conv", "sizes": {}}, "unknown architecture 'conv'; known: mlp"),
+        ({"sizes": {}}, "'model'"),
+        ({"model": "mlp", "sizes": {"inputs": 5}}, "missing 2 required positional arguments"),
+        ({"model": "mlp", "sizes": {"inputs": 5, "hidden": 3, "outputs": 3}}, "size mismatch for 0.weight"),
+        ({"model": "mlp", "sizes": 3}, "argument after"),
+        ([], "other"),
+        (3, "int"),
+    ],
+)
+def test_files_that_name_another_architecture_are_refused(tmp_path, about, says):
+    path = tmp_path / "other.safetensors"
+    weights = {"other": torch.zeros(1)} if about == [] else models.mlp(5, 4, 3).state_dict()
+    save_file(dict(weights), path, {"robexpl": json.dumps(about)})
+    with pytest.raises(ValueError, match=rf"other\.safetensors holds another model's weights: .*{says}") as error:
+        models.load(path)
+    assert "\n" not in str(error.value)
 
 
 def test_other_weights_are_refused(tmp_path):
-    from safetensors.torch import save_file
-
     path = tmp_path / "other.safetensors"
     save_file({"conv.weight": torch.zeros(3, 3)}, path)
     with pytest.raises(ValueError, match=r"other\.safetensors holds another model's weights: expected weights"):
@@ -55,9 +121,6 @@ def test_other_weights_are_refused(tmp_path):
     save_file(weights, path)
     with pytest.raises(ValueError, match=r"expected 2.weight of shape \(3, 4\), got \(3, 7\)"):
         models.load(path)
-    with pytest.raises(ValueError, match="expected weights"):
-        models.save(torch.nn.Linear(3, 2), tmp_path / "x")
-    assert not (tmp_path / "x").exists()
 
 
 def test_damaged_and_missing_files_are_refused(network, tmp_path):

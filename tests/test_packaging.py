@@ -9,14 +9,16 @@ import re
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatch
 from importlib.metadata import distributions, packages_distributions, version
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
+from setuptools import find_packages
 
-from robexpl.artifacts import ROOT
+from robexpl.study.places import ROOT
 
 TOOLS = {
     "jupyterlab",
@@ -62,10 +64,40 @@ def imported() -> set[str]:
     return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - OURS
 
 
+def test_every_folder_of_the_package_is_installed() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "robexpl").glob("**/__init__.py")}
+    assert set(find_packages(str(ROOT), **settings["packages"]["find"])) == folders
+    named = [f"{name}/{pattern}" for name, patterns in settings["package-data"].items() for pattern in patterns]
+    files = [path for path in (ROOT / "robexpl").glob("**/*") if path.is_file() and path.suffix != ".py"]
+    for path in (path for path in files if "__pycache__" not in path.parts):
+        name = ".".join(path.parent.relative_to(ROOT).parts) + f"/{path.name}"
+        assert any(fnmatch(name, pattern) for pattern in named), f"{name} is not installed"
+
+
+def test_the_rooms_have_one_direction() -> None:
+    rooms = {"": 0, "study": 1, "pipeline": 2}
+    for path in (ROOT / "robexpl").glob("**/*.py"):
+        own = rooms.get(path.relative_to(ROOT / "robexpl").parts[0], 0)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            used = [name.split(".")[1] for name in names if name.startswith("robexpl.")]
+            assert max([rooms.get(name, 0) for name in used], default=0) <= own, f"{path} imports {used}"
+
+
+def test_no_module_is_long() -> None:
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "robexpl").glob("**/*.py")}
+    assert {path.name: n for path, n in lines.items() if n > 250} == {}
+
+
 def test_the_list_holds_what_is_imported_and_no_more(setup: ModuleType) -> None:
     listed = {normal(name) for name in setup.requirements()}
     where = packages_distributions()
-    tests = {path.stem for path in (ROOT / "tests").glob("*.py")}
+    tests = {path.stem for path in (ROOT / "tests").glob("**/*.py")}
     needed = {normal(where[name][0]) if name in where else name for name in imported() - tests}
     assert needed - listed == set(), "imported but not in environment.yml"
     assert listed - needed - TOOLS == set(), "in environment.yml but never imported"

@@ -11,71 +11,108 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
 import pytest
 
-from robexpl import artifacts, data, progress
-from robexpl.artifacts import ROOT
-from robexpl.report import prepare, profiles, report, study, workers
+from robexpl import progress
+from robexpl.files import write_atomic
+from robexpl.pipeline import commands, prepare, report, workers
+from robexpl.study import places, plan
+from robexpl.study.places import ROOT
 
-TINY = replace(
-    profiles.PROFILES["demo"], epochs={"image": 1, "tabular": 1}, seeds={"image": 1, "tabular": 1}, runs=1, factuals=8,
-    steps=20, k=5,
-)  # fmt: skip
-NETWORKS = 11  # of one seed on a table: 4 published, of which stated shares the standard one; 4 repaired
 ENDLESS = """
 import sys
-from dataclasses import replace
-from robexpl.report import prepare, profiles
-profiles.PROFILES["demo"] = replace(profiles.PROFILES["demo"], epochs={"image": 10**6, "tabular": 10**6})
-sys.exit(prepare.main(["--profile", "demo", "--jobs", sys.argv[1]]))
+from pathlib import Path
+sys.path.insert(0, "tests")
+from test_prepare import Written
+from robexpl.pipeline import commands, prepare
+cells = [Written(f"net {n}", "train", seconds=1000) for n in range(3)]
+sys.exit(commands.guarded("prepare", lambda: prepare.prepare(cells, jobs=int(sys.argv[1]), group="demo"), "kept"))
 """
 
 
-def entries(build: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(build)): path.read_bytes() for path in sorted((build / "cache").glob("*/*"))}
+@dataclass(frozen=True)
+class Written:
+    """A cell that writes a file: a stage of a network, which takes some seconds and may fail."""
 
+    owner: str | None
+    stage: str
+    seconds: float = 0.0
+    waits: bool = False
+    fails: str = ""
 
-def no_process(*_: object, **__: object) -> None:
-    raise AssertionError("nothing is missing, so no process is needed")
+    def __str__(self) -> str:
+        return f"{self.stage} {self.owner}"
+
+    def path(self) -> Path:
+        return places.build_dir() / "cache" / self.stage / str(self.owner)
+
+    def cost(self) -> float:
+        return self.seconds
+
+    def run(self) -> None:
+        for _ in progress.bar(range(int(self.seconds * 10)), desc=str(self)):
+            time.sleep(0.1)
+        if self.fails:
+            progress.warn(f"about {self}")
+            raise ValueError(self.fails)
+        write_atomic(self.path(), b"")
+        with (places.build_dir() / "order").open("a") as file:
+            file.write(f"{self} {os.getpid()}\n")
 
 
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("ROBEXPL_BUILD", str(tmp_path / "two"))
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("ROBEXPL_BUILD", str(tmp_path))
     monkeypatch.delenv("ROBEXPL_PROGRESS")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    monkeypatch.setitem(profiles.PROFILES, "demo", TINY)
     yield tmp_path
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
+def done(build: Path) -> list[str]:
+    return [line.rpartition(" ")[0] for line in (build / "order").read_text().splitlines()]
+
+
 # Processes
 
 
-def shared(*pieces: workers.Piece, jobs: int, folder: Path) -> list[int]:
-    log = lambda number: folder / f"{number}.log"  # noqa: E731
-    return [index for index, _ in workers.share(pieces, jobs=jobs, log=log)]
+def shared(*calls: tuple[Callable, tuple], jobs: int, folder: Path, waits: int = 99) -> list[workers.Event]:
+    pieces = [workers.Piece([call], number >= waits) for number, call in enumerate(calls)]
+    return list(workers.share(pieces, jobs=jobs, log=lambda number: folder / f"{number}.log", tick=0.2))
 
 
 def test_pieces_start_in_order_and_all_are_done(tmp_path: Path) -> None:
     made = [(os.mkdir, (str(tmp_path / str(number)),)) for number in range(5)]
-    assert shared(*made, jobs=1, folder=tmp_path) == [0, 1, 2, 3, 4]
+    events = [event[:2] for event in shared(*made, jobs=1, folder=tmp_path) if event.kind != "tick"]
+    assert events == [(kind, number) for number in range(5) for kind in ("start", "call", "done")]
     assert all((tmp_path / str(number)).is_dir() for number in range(5))
-    assert sorted(shared((time.sleep, (0.5,)), (time.sleep, (0,)), (print, ("x",)), jobs=2, folder=tmp_path)) == [
-        0,
-        1,
-        2,
-    ]
+    events = shared((time.sleep, (0.5,)), (time.sleep, (0,)), (print, ("x",)), jobs=2, folder=tmp_path)
+    assert sorted(event.index for event in events if event.kind == "done") == [0, 1, 2]
+    assert any(event.kind == "tick" for event in events)
     assert multiprocessing.active_children() == []
 
 
+def test_a_piece_that_waits_starts_when_the_others_are_done(tmp_path: Path) -> None:
+    events = shared(*[(time.sleep, (seconds,)) for seconds in (0.6, 0, 0, 0)], jobs=2, folder=tmp_path, waits=2)
+    order = [event[:2] for event in events if event.kind in ("start", "done")]
+    assert order.index(("start", 2)) > max(order.index(("done", number)) for number in (0, 1))
+    assert order[-1][0] == "done"
+
+
+def test_what_a_piece_says_is_said_here_and_what_it_prints_goes_to_its_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared((commands.say, ("ok     it",)), (print, ("not said",)), jobs=1, folder=tmp_path)
+    assert capsys.readouterr() == ("", "ok     it\n")
+    assert (tmp_path / "1.log").read_text() == "not said\n"
+
+
 @pytest.mark.parametrize(
-    ("piece", "says"),
+    ("call", "says"),
     [
         ((operator.truediv, (1, 0)), "ZeroDivisionError: division by zero"),
         ((os.mkdir, ("/nowhere/x",)), "No such file or directory: '/nowhere/x'"),
@@ -83,10 +120,10 @@ def test_pieces_start_in_order_and_all_are_done(tmp_path: Path) -> None:
         ((os._exit, (3,)), r"its process ended \(exit code 3\)"),
     ],
 )
-def test_a_piece_that_fails_is_named_and_ends_all(piece: workers.Piece, says: str, tmp_path: Path) -> None:
+def test_a_piece_that_fails_is_named_and_ends_all(call: tuple[Callable, tuple], says: str, tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(workers.Broken, match=says) as broken:
-        shared((time.sleep, (100,)), piece, (time.sleep, (100,)), jobs=2, folder=tmp_path)
+        shared((time.sleep, (100,)), call, (time.sleep, (100,)), jobs=2, folder=tmp_path)
     assert broken.value.index == 1
     assert time.monotonic() - started < 60
     assert multiprocessing.active_children() == []
@@ -95,114 +132,78 @@ def test_a_piece_that_fails_is_named_and_ends_all(piece: workers.Piece, says: st
 # What is prepared
 
 
-def test_networks_that_readings_share_are_one_job() -> None:
-    jobs = prepare.plan(study.profile("full"), {"mnist": True, "california": True}, 4)
-    images = [job for job in jobs if job.subject.dataset == "mnist"]
-    assert len(images) == 4 + 3 * 4 + 3 * 2
-    assert len(jobs) - len(images) == 4 * (4 + 3 + 4)
-    assert str(images[0]) == "mnist standard seed 0 (published, stated, repaired)"
-    assert len(set(map(str, jobs))) == len(jobs)
+def test_cells_of_one_network_are_one_job_the_longest_first(build: Path) -> None:
+    cells = [
+        Written("a", "train", 1), Written("b", "train", 5), Written("a", "attack", 1), Written("c", "train", 100, True),
+        Written(None, "score", 3), Written("a", "search", 9, True),
+    ]  # fmt: skip
+    jobs, cached = prepare.jobs_of(cells)
+    assert [(job.name, len(job.cells), job.waits) for job in jobs] == [
+        ("b", 1, False), ("score None", 1, False), ("a", 2, False), ("c", 1, True), ("a", 1, True),
+    ]  # fmt: skip
+    assert cached == 0
+    write_atomic(cells[1].path(), b"made before")
+    assert [job.name for job in prepare.jobs_of(cells)[0]] == ["score None", "a", "c", "a"]
 
 
-def test_what_takes_longer_costs_more() -> None:
-    loaded = data.load("digits")
-    cost = {
-        (job.subject.regime, job.subject.early_stop): sum(prepare.estimate(stage, loaded) for stage in job.missing)
-        for job in prepare.plan(replace(TINY, epochs={"image": 20, "tabular": 20}), {"digits": False}, 1)
-    }
-    order = [cost[regime, False] for regime in ("standard", "weak", "medium", "strong")]
-    assert order == sorted(order)
-    assert cost["strong", True] < cost["strong", False]
+def test_two_processes_prepare_all_that_is_asked_for(build: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stages = [("train", 1, False), ("attack", 0, False), ("search", 0, True)]
+    cells = [
+        Written(f"net {n}", stage, length * (3 - n) / 10, waits) for stage, length, waits in stages for n in range(3)
+    ]
+    prepare.prepare(cells, jobs=2, group="demo")
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first == (
+        "prepare 9 results in 6 jobs on 2 cores, 0 in the cache; about 1 s  (progress: build/log/demo/prepare-*.log)"
+    )
+    assert [line.split()[0] for line in lines] == [f"[{number}/6]" for number in range(1, 7)]
+    assert all(re.fullmatch(r"\[\d/6\] net \d  \d+ s(, about \d+ s left)?", line) for line in lines), lines
+    order = done(build)
+    assert sorted(order) == sorted(map(str, cells))
+    assert {line.split()[0] for line in order[-3:]} == {"search"}
+    for n in range(3):
+        assert order.index(f"train net {n}") < order.index(f"attack net {n}")
+
+    prepare.prepare(cells, jobs=2, group="demo")
+    assert capsys.readouterr().err == "prepare 9 results, all in the cache\n"
+    assert done(build) == order
+
+
+def test_a_long_preparation_is_heard_of(
+    build: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare.FIRST <= 30
+    assert prepare.TICK + prepare.FIRST / 5 <= 60
+    monkeypatch.setattr(prepare, "FIRST", 0.5)
+    monkeypatch.setattr(prepare, "TICK", 0.5)
+    prepare.prepare([Written("a", "train", 6), Written("a", "attack")], jobs=1, group="demo")
+    heard = [line for line in capsys.readouterr().err.splitlines() if line.startswith("[0/1] at a (0/2), about ")]
+    assert len(heard) >= 3
+    assert all(line.endswith(" s left") for line in heard)
+
+
+def test_a_job_that_fails_is_one_line_and_its_warnings_are_repeated(
+    build: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [Written("a", "train", 0.5), Written("b", "train", fails="some reason"), Written("b", "attack")]
+    assert commands.guarded("prepare", lambda: prepare.prepare(cells, jobs=1, group="demo")) == 1
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first.startswith("prepare 3 results in 2 jobs on 1 core, 0 in the cache; about 1 s")
+    assert lines[0].startswith("[1/2] a  ")
+    assert lines[1:] == ["warning: about train b", "FAILED prepare, b: some reason"]
+    assert done(build) == ["train a"]
 
 
 def test_the_time_left_is_measured() -> None:
-    assert prepare.time_left([], 2, 100, 50, 2) == ""
-    assert prepare.time_left([60, 60, 60, 60], 2, 100, 50, 2) == "4 min"  # 480 s of work, 2 processes
-    assert prepare.time_left([60, 60, 60, 60], 2, 100, 110, 2) == "3 min"  # 120 s of it are done
-    assert prepare.time_left([30], 2, 100, 50, 8) == "10 s"  # one process alone can go on
-    assert prepare.time_left([9000, 9000], 1, 100, 50, 2) == "2.5 h"
+    assert prepare.remaining([], 2, 100, 50, 2) == 0
+    assert prepare.remaining([60, 60, 60, 60], 2, 100, 50, 2) == 240  # 480 s of work, 2 processes
+    assert prepare.remaining([60, 60, 60, 60], 2, 100, 110, 2) == 180  # 120 s of it are done
+    assert prepare.remaining([30], 2, 100, 50, 8) == 10  # one process alone can go on
+    assert prepare.shown(89) == "89 s"
+    assert prepare.shown(240) == "4 min"
+    assert prepare.shown(9000) == "2.5 h"
 
 
-def test_two_processes_prepare_all_that_is_asked_for(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    wanted, costs = {"breast_cancer": True}, []
-
-    def noted(pieces: list, **options: object) -> object:
-        costs.extend(sum(prepare.estimate(stage, data.load("breast_cancer")) for stage in p[1][0]) for p in pieces)
-        return workers.share(pieces, **options)
-
-    monkeypatch.setattr(prepare, "share", noted)
-    assert prepare.guarded("demo", wanted, None, "2") == 0
-    assert costs == sorted(costs, reverse=True)
-    first, *lines = capsys.readouterr().err.splitlines()
-    assert first == f"prepare {NETWORKS} networks on 2 cores, 0 in the cache  (progress: build/log/demo/prepare-*.log)"
-    assert [line.split()[0] for line in lines] == [f"[{number}/{NETWORKS}]" for number in range(1, NETWORKS + 1)]
-    line = r"\[\d+/11\] breast_cancer \w+ seed 0 \([a-z, ]+\)  \d+ s(, about [\d.]+ (s|min|h) left)?"
-    assert all(re.fullmatch(line, text) for text in lines)
-
-    monkeypatch.setattr(prepare, "share", no_process)  # here, none is needed
-    assert prepare.guarded("demo", wanted, None, None) == 0
-    assert capsys.readouterr().err == f"prepare {NETWORKS} networks, all in the cache\n"
-
-    with monkeypatch.context() as patch:  # now nothing may be missing
-        patch.setattr(artifacts, "write_atomic", no_process)
-        asked = {"seeds": 1, "readings": tuple(prepare.READINGS), "profile": TINY}
-        study.histories("breast_cancer", **asked)
-        study.accuracies("breast_cancer", **asked)
-        study.counterfactuals("breast_cancer", **asked)
-
-    made = entries(tiny / "two")
-    monkeypatch.setattr(prepare, "share", workers.share)
-    monkeypatch.setenv("ROBEXPL_BUILD", str(tiny / "one"))
-    prepare.prepare(TINY, {"breast_cancer": False}, seeds=1, jobs=1)
-    alone = entries(tiny / "one")
-    assert len(alone) == 2 * NETWORKS
-    assert alone.items() <= made.items()
-
-
-def test_a_job_that_fails_is_one_line_and_what_is_cached_is_left_out(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for job in prepare.plan(TINY, {"breast_cancer": False}, 1)[1:]:
-        for name, arguments in job.stages:
-            artifacts.write_atomic(getattr(study, name).path(*arguments), b"made before")
-    given = []
-
-    def broken(pieces: list, **_: object) -> Iterator[tuple[int, float]]:
-        given.extend(pieces)
-        progress.warn("a warning of a worker")
-        yield 0, 2.0
-        raise workers.Broken(0, "some reason")
-
-    monkeypatch.setenv("ROBEXPL_PROGRESS", str(prepare.log("demo", 1)))
-    monkeypatch.setattr(prepare, "share", broken)
-    assert prepare.guarded("demo", {"breast_cancer": False}, None, "2") == 1
-    assert [len(stages) for _, (stages,) in given] == [2]
-    assert capsys.readouterr().err.splitlines() == [
-        "prepare 1 network on 1 core, 10 in the cache  (progress: build/log/demo/prepare-*.log)",
-        "[11/11] breast_cancer standard seed 0 (published, stated)  2 s",
-        "warning: a warning of a worker",
-        "FAILED prepare, breast_cancer standard seed 0 (published, stated): some reason",
-    ]
-
-
-def test_missing_data_are_one_line(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("ROBEXPL_DATA", str(tiny))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tiny / "cache")
-    monkeypatch.setattr(data, "MIRRORS", ("http://127.0.0.1:9/",))
-    monkeypatch.setattr(prepare, "share", no_process)
-    data._mnist_tensors.cache_clear()
-    study.load_data.cache_clear()
-    assert prepare.main(["--profile", "full", "--seeds", "1"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("FAILED prepare: no mnist/train-images-idx3-ubyte.gz: tried ")
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("number", "jobs"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
 def test_a_stopped_run_leaves_no_process_and_nothing_half_written(
     number: signal.Signals, jobs: int, tmp_path: Path
@@ -217,8 +218,8 @@ def test_a_stopped_run_leaves_no_process_and_nothing_half_written(
         wait_for(lambda: all(log.exists() and log.stat().st_size for log in logs))
         os.killpg(process.pid, number) if number == signal.SIGINT else process.terminate()  # Ctrl-C reaches all of them
         first, *lines = process.communicate(timeout=60)[1].splitlines()
-        assert first.startswith("prepare ")
-        assert lines == ["STOPPED prepare: what was finished is kept"]
+        assert first.startswith("prepare 3 results in 3 jobs")
+        assert lines == ["STOPPED prepare: kept"]
         assert process.returncode == 128 + number
         wait_for(lambda: not alive(process.pid))
     finally:  # where this fails, nothing endless stays behind
@@ -246,19 +247,48 @@ def alive(group: int) -> bool:
 # What is asked for
 
 
-def test_every_template_is_known() -> None:
-    templates = {path.stem for path in (ROOT / "notebooks").glob("*.py")}
-    assert templates <= {*report.NETWORKS, *report.SEARCHES, *report.ALONE}
+def test_every_template_is_planned_and_every_planned_notebook_has_one() -> None:
+    assert {path.stem for path in (ROOT / "notebooks").glob("*.py")} == {entry.name for entry in plan.NOTEBOOKS}
+
+
+def test_what_the_plan_lists_can_be_prepared() -> None:
+    cells = plan.cells("demo", 1, plan.templates("demo")[:2])
+    assert len(set(cells)) == len(cells)
+    jobs, cached = prepare.jobs_of(cells)
+    assert sum(len(job.cells) for job in jobs) + cached == len(cells)
+    assert [job.waits for job in jobs] == sorted(job.waits for job in jobs)
+    trained = {str(cell.owner) for cell in cells if cell.stage == "train"}
+    assert {job.name for job in jobs if not job.waits} >= trained
 
 
 @pytest.mark.parametrize(
-    ("reasons", "wanted"),
+    ("profile", "only", "names"),
     [
-        ({"rq1-mnist": "text", "audit": "its code changed", "background": "it does not exist"}, {}),
-        ({"models-mnist": "it does not exist"}, {"mnist": False}),
-        ({"models-mnist": "it does not exist", "rq2-mnist": "it does not exist"}, {"mnist": True}),
-        ({"table1": "its code changed", "models-mnist": "it does not exist"}, {"mnist": True, "california": True}),
+        ("demo", "rq1", ["rq1-digits", "rq1-breast_cancer"]),
+        ("demo", "rq1-digits,table1", ["rq1-digits", "table1"]),
+        ("full", "verdicts,models-mnist", ["models-mnist", "verdicts"]),
     ],
 )
-def test_only_what_is_not_current_is_prepared(reasons: dict[str, str], wanted: dict[str, bool]) -> None:
-    assert report.wanted(reasons, "full") == wanted
+def test_some_notebooks_can_be_asked_for(profile: str, only: str, names: list[str]) -> None:
+    assert [report.name_of(made) for made in report.chosen(profile, only)] == names
+
+
+@pytest.mark.parametrize(
+    ("profile", "seeds", "notebooks", "generated"),
+    [
+        ("full", 0, "notebooks", "paper/generated"),
+        ("demo", 0, "build/demo/notebooks", "build/demo/generated"),
+        ("full", 1, "build/full-seeds1/notebooks", "build/full-seeds1/generated"),
+        ("demo", 3, "build/demo-seeds3/notebooks", "build/demo-seeds3/generated"),
+    ],
+)
+def test_only_the_full_study_with_its_own_seeds_is_published(
+    profile: str, seeds: int, notebooks: str, generated: str
+) -> None:
+    where = report.target(profile, seeds)
+    assert places.label(where.notebooks) == notebooks
+    assert places.label(where.generated) == generated
+    assert (
+        places.label(where.pdf)
+        == ("paper" if (profile, seeds) == ("full", 0) else f"build/{where.group}") + "/paper.pdf"
+    )

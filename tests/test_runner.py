@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -16,13 +18,17 @@ from pathlib import Path
 
 import pytest
 
-from robexpl import artifacts
-from robexpl.report import notebook
+from robexpl.files import sha256
+from robexpl.pipeline import notebook, template
+from robexpl.study import places
 
 TEMPLATE = """\
 # ---
 # jupyter:
-#   kernelspec: {display_name: Python 3, language: python, name: python3}
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
 # ---
 
 # %% [markdown]
@@ -36,17 +42,24 @@ seeds = 1
 
 # %%
 import os
+from types import SimpleNamespace
 
-from robexpl import artifacts
+import pandas as pd
 
-out = artifacts.Output(f"small-{dataset}", "demo")
-_ = out.json(seeds=seeds)
+from robexpl.pipeline import publish
+
+page = publish.Page("small", SimpleNamespace(profile="demo", dataset=dataset, own=False))
+_ = page.table(pd.DataFrame({"seeds": [seeds]}), "sizes", show=False)
+
+# %% tags=["tabular"]
+raise ValueError("digits are images")
 
 # %% tags=["tol-0.02"]
 # a comment
 print(object(), os.environ["OMP_NUM_THREADS"], os.environ["PYTHONHASHSEED"], os.getcwd())
 0.5 * seeds
 """
+GIVEN = ("-p", "dataset=digits", "-p", "seeds=2")
 
 
 class Home:
@@ -55,8 +68,8 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.template = folder / "tëmplates of ours" / "small.py"  # a path as users have them
-        self.out = folder / "tëmplates of ours" / "small-digits.ipynb"
-        self.json = folder / "build" / "demo" / "generated" / "small-digits.json"
+        self.out = folder / "build" / "öut" / "small-digits.ipynb"
+        self.table = self.out.parent / "generated" / "small-digits-sizes.csv"
         self.params = {"dataset": "digits", "seeds": 2}
         self.template.parent.mkdir()
         self.write(TEMPLATE)
@@ -66,12 +79,13 @@ class Home:
     def write(self, text: str) -> None:
         self.template.write_text(text, encoding="utf-8")
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "robexpl.report.runner", str(self.template), str(self.out), *arguments]
-        return subprocess.Popen(command, cwd=artifacts.ROOT, env=self.environment, stderr=subprocess.PIPE, text=True)
+    def start(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "robexpl.pipeline", "run", str(self.template), str(self.out), *arguments]
+        options = {"env": self.environment, **options}
+        return subprocess.Popen(command, cwd=places.ROOT, stderr=subprocess.PIPE, text=True, **options)
 
-    def run(self, *arguments: str) -> tuple[int, list[str]]:
-        process = self.start(*(arguments or ("-p", "dataset=digits", "-p", "seeds=2", "-o", "other=1")))
+    def run(self, *arguments: str, **options: object) -> tuple[int, list[str]]:
+        process = self.start(*(arguments or GIVEN), **options)
         errors = process.communicate(timeout=120)[1]
         return process.returncode, errors.splitlines()
 
@@ -80,6 +94,9 @@ class Home:
 
     def left_over(self) -> list[Path]:
         return [*(self.folder / "t").iterdir(), *self.folder.rglob("*.tmp")]
+
+    def cells(self) -> list[dict]:
+        return json.loads(self.out.read_text(encoding="utf-8"))["cells"]
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +108,9 @@ def home() -> Home:
 
 def test_two_runs_at_once_execute_once(home: Home) -> None:
     assert home.why() == "it does not exist"
-    processes = [home.start("-p", "dataset=digits", "-p", "seeds=2") for _ in range(2)]
+    processes = [home.start(*GIVEN) for _ in range(2)]
     errors = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+    assert [process.returncode for process in processes] == [0, 0], errors
     assert sorted(len(text.splitlines()) for text in errors) == [0, 2]
     start, end = "".join(errors).splitlines()
     assert start == "run    small-digits  (progress: build/log/small-digits.log)"
@@ -109,12 +126,23 @@ def test_the_stored_form_holds_what_made_it_and_nothing_of_this_machine(home: Ho
     assert stored["metadata"]["papermill"] == {"parameters": {"dataset": "digits", "seeds": 2}}
     made = stored["metadata"]["robexpl"]
     assert sorted(made) == ["contents", "files", "key", "template", "text"]
-    assert made["files"] == {"build/demo/generated/small-digits.json": artifacts.sha256(home.json.read_bytes())}
-    assert json.loads(home.json.read_text()) == {"seeds": 2}
+    assert made["files"] == {"build/öut/generated/small-digits-sizes.csv": sha256(home.table.read_bytes())}
+    assert home.table.read_text() == "seeds\n2\n"
     (stream, result) = stored["cells"][-1]["outputs"]
     assert "".join(stream["text"]) == "<object object> 1 0 .\n"
     assert result["data"]["text/plain"] == ["1.0"]
-    assert str(artifacts.ROOT) not in json.dumps(stored["cells"])
+    assert str(places.ROOT) not in json.dumps(stored["cells"])
+
+
+def test_a_cell_for_other_data_is_left_out(home: Home) -> None:
+    sources = ["".join(cell["source"]) for cell in home.cells()]
+    assert not any("digits are images" in source for source in sources)
+    before = notebook.make_key(home.template, home.params)
+    home.write(TEMPLATE.replace("digits are images", "changed"))
+    assert home.why() == ""
+    assert notebook.make_key(home.template, home.params) == before
+    assert notebook.make_key(home.template, {"dataset": "breast_cancer", "seeds": 2}) != before
+    home.write(TEMPLATE)
 
 
 def test_a_current_notebook_is_left_alone_in_silence(home: Home) -> None:
@@ -125,10 +153,10 @@ def test_a_current_notebook_is_left_alone_in_silence(home: Home) -> None:
 
 def test_new_words_are_put_around_the_outputs_without_running(home: Home) -> None:
     home.write(TEMPLATE.replace("First words.", "Better words.").replace("# a comment", "# another"))
-    before = json.loads(home.out.read_text(encoding="utf-8"))["cells"]
+    before = home.cells()
     assert home.why() == "text"
     assert home.run() == (0, ["text   small-digits"])
-    after = json.loads(home.out.read_text(encoding="utf-8"))["cells"]
+    after = home.cells()
     assert "Better words." in after[0]["source"][-1]
     assert "# another" in after[-1]["source"][0]
     assert [cell.get("outputs") for cell in after] == [cell.get("outputs") for cell in before]
@@ -140,15 +168,16 @@ def test_new_words_are_put_around_the_outputs_without_running(home: Home) -> Non
     [
         (lambda home: edit_output(home), "it was edited by hand"),
         (lambda home: home.out.write_text("{}"), "it is not a notebook of this runner"),
-        (lambda home: home.json.write_text("{}"), "build/demo/generated/small-digits.json is missing or changed"),
-        (lambda home: home.json.unlink(), "build/demo/generated/small-digits.json is missing or changed"),
-        (lambda home: home.params.update(seeds=3), "its code or parameters changed"),
-        (lambda home: home.write(TEMPLATE.replace("0.5", "0.25")), "its code or parameters changed"),
-        (lambda home: home.write(TEMPLATE.replace("import artifacts", "import artifacts, compare")), "its code or"),
+        (lambda home: home.out.write_bytes(b"\xff"), "it is not a notebook of this runner"),
+        (lambda home: home.table.write_text("seeds\n3\n"), "build/öut/generated/small-digits-sizes.csv is missing or"),
+        (lambda home: home.table.unlink(), "build/öut/generated/small-digits-sizes.csv is missing or changed"),
+        (lambda home: home.params.update(seeds=3), "its parameters changed"),
+        (lambda home: home.write(TEMPLATE.replace("0.5", "0.25")), "its code, or what the code uses, changed"),
+        (lambda home: home.write(TEMPLATE.replace("0.5", "publish.NAME, 0.5")), "its code, or what the code uses, "),
     ],
 )
 def test_what_is_not_current_is_noticed(home: Home, edit: object, reason: str) -> None:
-    kept = [(path, path.read_bytes()) for path in (home.template, home.out, home.json)]
+    kept = [(path, path.read_bytes()) for path in (home.template, home.out, home.table)]
     params = dict(home.params)
     edit(home)
     assert home.why().startswith(reason)
@@ -166,30 +195,59 @@ def edit_output(home: Home) -> None:
 
 def test_changed_code_runs_again_and_removes_what_it_no_longer_writes(home: Home) -> None:
     edit_output(home)
-    home.write(TEMPLATE.replace("0.5", "0.25").replace('f"small-{dataset}"', '"tiny"'))
-    code, lines = home.run()
+    home.write(TEMPLATE.replace("0.5", "0.25").replace('"small", Simple', '"tiny", Simple'))
+    code, lines = home.run(env={**home.environment, "PYTHONWARNINGS": "error"})
     assert code == 0
-    assert len(lines) == 2
+    assert len(lines) == 2, "a warning was shown"
     assert home.why() == ""
-    assert json.loads(home.out.read_text(encoding="utf-8"))["cells"][-1]["outputs"][1]["data"]["text/plain"] == ["0.5"]
-    assert sorted(path.name for path in home.json.parent.iterdir()) == ["tiny.json"]
+    assert home.cells()[-1]["outputs"][1]["data"]["text/plain"] == ["0.5"]
+    assert sorted(path.name for path in home.table.parent.iterdir()) == ["tiny-digits-sizes.csv"]
 
 
-def test_a_failing_cell_is_named_and_the_last_good_version_stays(home: Home) -> None:
-    good = {path: path.read_bytes() for path in (home.out, home.json.with_name("tiny.json"))}
-    failing = 'values = {}\nif seeds:\n    values["missing"]\nlast = 1'
-    home.write(TEMPLATE.replace("seeds=seeds", "seeds=-1").replace("0.5 * seeds", failing))
+FAILING = {
+    "an error": (
+        'values = {}\nif seeds:\n    values["missing"]\nlast = 1',
+        [", cell [4]: KeyError: 'missing'", '       values["missing"]'],
+    ),
+    "an early end": (
+        "import sys\nsys.exit(0)\n\n# %%\nlast = 1",
+        [", cell [4]: SystemExit: 0, which ends the notebook"],
+    ),
+    "an end at the end": (
+        "raise SystemExit",
+        [", cell [4]: SystemExit: , which ends the notebook before its last cell"],
+    ),
+    "a dead kernel": ("os._exit(0)", [", cell [4]: DeadKernelError: Kernel died"]),
+    "a long line": ('print("x" * 30_000_000)', [", cell [4]: expected outputs of at most 2 MB, got 30.0 MB"]),
+}
+
+
+@pytest.mark.parametrize("why", FAILING)
+def test_a_failing_cell_is_named_and_the_last_good_version_stays(home: Home, why: str) -> None:
+    source, says = FAILING[why]
+    tiny = home.table.with_name("tiny-digits-sizes.csv")
+    good = {path: path.read_bytes() for path in (home.out, tiny)}
+    home.write(TEMPLATE.replace("[seeds]", "[-1]").replace("0.5 * seeds", source))
+    started = time.monotonic()
     code, lines = home.run()
+    assert time.monotonic() - started < 60
     assert code == 1
-    assert lines[1:] == [
-        "FAILED small-digits, cell [4]: KeyError: 'missing'",
-        '       values["missing"]',
-        "       open build/failed/small-digits.ipynb",
-    ]
+    assert len(lines) == 2 + len(says)
+    assert lines[1].startswith(f"FAILED small-digits{says[0]}")
+    assert lines[2:] == [*says[1:], "       open build/failed/small-digits.ipynb"]
     assert (home.folder / "build" / "failed" / "small-digits.ipynb").is_file()
     assert {path: path.read_bytes() for path in good} == good
-    assert sorted(path.name for path in home.json.parent.iterdir()) == ["tiny.json"]
+    assert list(home.table.parent.iterdir()) == [tiny]
     assert home.left_over() == []
+
+
+def test_too_few_open_files_are_named(home: Home) -> None:
+    code, lines = home.run(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48)))
+    assert code == 1
+    assert (
+        lines[-1]
+        == "FAILED small-digits: too many open files: a kernel needs 96, 48 are allowed; say ulimit -n 1024 first"
+    )
 
 
 def test_a_stopped_run_leaves_no_kernel_and_changes_nothing(home: Home) -> None:
@@ -197,7 +255,7 @@ def test_a_stopped_run_leaves_no_kernel_and_changes_nothing(home: Home) -> None:
     started = home.folder / "kernel"
     wait = f"open({str(started)!r}, 'w').write(str(os.getpid()))\nimport time\ntime.sleep(100)"
     home.write(TEMPLATE.replace("0.5 * seeds", wait))
-    process = home.start("-p", "dataset=digits", "-p", "seeds=2")
+    process = home.start(*GIVEN)
     deadline = time.monotonic() + 60
     while not (started.exists() and started.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -211,20 +269,85 @@ def test_a_stopped_run_leaves_no_kernel_and_changes_nothing(home: Home) -> None:
     assert home.left_over() == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["-p", "datset=digits"], "FAILED small-digits: unknown parameter 'datset'; small.py declares: dataset, seeds"),
-        (["-p", "dataset"], "expected a parameter as KEY=YAML, got 'dataset'"),
-        (["-p", "seeds=[1"], "expected a parameter as KEY=YAML, got 'seeds=[1'"),
-    ],
-)
-def test_mistakes_in_parameters_are_one_line(home: Home, arguments: list[str], line: str) -> None:
-    assert home.run(*arguments) == (2, [line])
-
-
 def test_a_missing_template_is_one_line(home: Home) -> None:
     home.template.unlink()
     code, lines = home.run()
     assert code == 2
     assert lines == [f"FAILED small-digits: no template {home.template}"]
+
+
+# Streams and paths
+
+
+def test_streams_are_joined_and_overwritten_lines_are_dropped() -> None:
+    stream = lambda name, text: {"output_type": "stream", "name": name, "text": text}  # noqa: E731
+    outputs = [
+        stream("stdout", "1 %\r"),
+        stream("stderr", "a"),
+        stream("stdout", "50 %\r100 %\r\nd"),
+        stream("stderr", "b"),
+    ]
+    assert notebook.joined([*outputs, {"output_type": "error"}]) == [
+        stream("stdout", "100 %\nd"),
+        stream("stderr", "ab"),
+        {"output_type": "error"},
+    ]
+
+
+def test_what_names_this_machine_is_removed_in_linear_time() -> None:
+    shown = notebook.scrub("<f at 0x7f00aa11bb> (/tmp/ipykernel_12/34.py:3) /home/me/b x", {"/home/me": "~"})
+    assert shown == "<f> (<cell>:3) ~/b x"
+    started = time.monotonic()
+    for text in (
+        "/" * 2_000_000,
+        "/" * 1_000_000 + "/ipykernel_1/2.py",
+        "/ipykernel_1/2.py" * 100_000,
+        "\r" * 2_000_000,
+    ):
+        notebook.scrub(text, {})
+        notebook.joined([{"output_type": "stream", "name": "stdout", "text": text}] * 3)
+    assert time.monotonic() - started < 10
+
+
+# Templates
+
+
+@pytest.mark.parametrize(
+    ("tags", "values", "gone"),
+    [
+        ([], {"dataset": "digits", "profile": "demo"}, False),
+        (["image"], {"dataset": "digits"}, False),
+        (["image"], {"dataset": "breast_cancer"}, True),
+        (["tabular", "conclusions"], {"dataset": "california"}, False),
+        (["tabular"], {}, False),
+        (["full"], {"profile": "demo"}, True),
+        (["full"], {"profile": "full", "dataset": "mnist"}, False),
+        (["full", "tabular"], {"profile": "full", "dataset": "mnist"}, True),
+    ],
+)
+def test_cells_are_left_out_by_their_tags(tags: list[str], values: dict, gone: bool) -> None:
+    assert template.left_out(tags, values) == gone
+
+
+def test_a_key_rests_on_what_the_cells_use_and_on_what_that_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "t.py").write_text("# %%\nfrom robexpl.study import thesis\n\n# %%\nthesis.implausibilities\n")
+    (tmp_path / "u.py").write_text("# %%\nfrom robexpl import seeds\n\n# %%\nseeds.torch_generator\n")
+    keys = [notebook.make_key(tmp_path / name, {}) for name in ("t.py", "u.py")]
+    edited = tmp_path / "thesis.csv"
+    edited.write_bytes((places.ROOT / "paper" / "thesis.csv").read_bytes() + b"\n")
+    others = [path for path in notebook.tables() if path.name != edited.name]
+    monkeypatch.setattr(notebook, "tables", lambda: sorted([*others, edited]))
+    moved = [notebook.make_key(tmp_path / name, {}) for name in ("t.py", "u.py")]
+    assert moved[0] != keys[0]
+    assert moved[1] == keys[1]
+
+
+def test_every_file_that_the_study_reads_can_be_part_of_a_key() -> None:
+    known = {path.name for path in notebook.tables()}
+    sources = [path.read_text(encoding="utf-8") for path in (places.ROOT / "robexpl" / "study").glob("*.py")]
+    sources = [line for source in sources for line in source.splitlines() if ">>>" not in line]
+    named = {name for source in sources for name in re.findall(r'"([\w-]+\.(?:csv|yaml|json))"', source)}
+    assert {"thesis.csv", "claims.yaml", "study.yaml"} <= named
+    assert named <= known

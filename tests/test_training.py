@@ -9,10 +9,9 @@ import torch
 from helpers import Opaque
 
 from robexpl import attacks, data, metrics, models
-from robexpl.readings import READINGS, reading
-from robexpl.regimes import ADVERSARIES, REGIMES, adversary
+from robexpl.regimes import ADVERSARIES, REGIMES, Adversary, adversary, name_of
 from robexpl.seeds import torch_generator
-from robexpl.stacked import fit_seeds
+from robexpl.study.stacked import fit_seeds
 from robexpl.training import fit
 
 
@@ -109,15 +108,127 @@ def test_adversaries_grow_in_the_order_of_the_regimes():
     assert strengths == sorted(strengths)
 
 
-def test_readings_differ_where_they_should():
-    published, stated, repaired = (READINGS[name] for name in ("published", "stated", "repaired"))
-    assert published.settings("image").energy == 2 * stated.settings("image").energy == 1.0
-    assert (stated.settings("image").l1, stated.settings("tabular").l1) == (0.01, 0.1)
-    assert published.early_stop
-    assert not stated.early_stop
-    assert repaired.settings("image").start_noise == 0
-    assert repaired.settings("image", steps=7).steps == 7 * repaired.finer == 35
-    assert repaired.settings("image").learning_rate == stated.settings("image").learning_rate / 5
+def test_an_adversary_of_ones_own_is_trained_against(digits):
+    few = dataclasses.replace(digits, x_train=digits.x_train[:64], y_train=digits.y_train[:64])
+    history: list[dict[str, float]] = []
+    fit(few, Adversary(0.02, 0.02, 3), seed=0, epochs=1, history=history)
+    assert history[0]["steps"] == 3
+    assert 0.019 < history[0]["radius"] <= 0.02 + 1e-6
+    assert name_of(Adversary(0.02, 0.02, 3)) == "own"
+    for regime in REGIMES[1:]:  # the regimes' own adversaries are the regimes
+        assert name_of(regime) == name_of(ADVERSARIES[regime]) == regime
+    same = [fit(few, regime, seed=0, epochs=1) for regime in ("weak", ADVERSARIES["weak"])]
+    assert equal(*same)
+
+
+# Checkpoints
+
+
+def equal(a, b):
+    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+class Stop(Exception):
+    """Ends a training in the middle of an epoch."""
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Make training stop before the optimiser's step of that number, counted from now."""
+
+    def after(steps):
+        step, left = torch.optim.Adam.step, [steps]
+
+        def counted(self, *args, **kwargs):
+            if not left[0]:
+                raise Stop
+            left[0] -= 1
+            return step(self, *args, **kwargs)
+
+        patch.setattr(torch.optim.Adam, "step", counted)
+
+    with monkeypatch.context() as patch:
+        yield after, patch.undo
+
+
+def own():
+    """A network whose state is more than weights."""
+    layers = torch.nn.Linear(64, 8), torch.nn.BatchNorm1d(8), torch.nn.Tanh(), torch.nn.Linear(8, 10)
+    model = torch.nn.Sequential(*layers)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(std=0.2, generator=torch_generator(0, "own"))
+    return model
+
+
+@pytest.mark.parametrize("network", ["mlp", "own"])
+@pytest.mark.parametrize(("regime", "early_stop"), [("standard", False), ("weak", True), ("medium", False)])
+def test_interrupted_training_goes_on_to_the_same_bits(digits, tmp_path, interrupt, regime, early_stop, network):
+    few = dataclasses.replace(digits, x_train=digits.x_train[:70], y_train=digits.y_train[:70])
+    make = {"mlp": lambda: None, "own": own}[network]
+    arguments = {"seed": 2, "early_stop": early_stop, "epochs": 5}
+    path, rows = tmp_path / "made" / "part", ([], [])
+    whole = fit(few, regime, **arguments, model=make(), history=rows[0])
+    stop_after, go_on = interrupt
+    # three batches an epoch: stopped within the first epoch, at the end of the second, within the fourth
+    for steps, epochs in ((1, 0), (6, 2), (4, 3)):
+        stop_after(steps)
+        seen: list[dict[str, float]] = []
+        with pytest.raises(Stop):
+            fit(few, regime, **arguments, model=make(), history=seen, checkpoint=path)
+        assert seen == rows[0][:epochs]
+        assert path.exists() == (epochs > 0)
+        go_on()
+    resumed = fit(few, regime, **arguments, model=make(), history=rows[1], checkpoint=str(path))
+    assert equal(whole, resumed)
+    assert rows[0] == rows[1]
+    assert [row["epoch"] for row in rows[1]] == [1, 2, 3, 4, 5]
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_checkpoint_changes_nothing_in_training_that_is_not_interrupted(digits, tmp_path):
+    few = dataclasses.replace(digits, x_train=digits.x_train[:70], y_train=digits.y_train[:70])
+    plain, kept = (fit(few, "weak", seed=0, epochs=3, checkpoint=path) for path in (None, tmp_path / "part"))
+    assert equal(plain, kept)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"epochs": 4}, {"early_stop": True}, {"batch_size": 16}, {"learning_rate": 0.01},
+               {"regime": "medium"}, {"rows": 69}, {"model": own}]
+)  # fmt: skip
+def test_the_checkpoint_of_another_training_is_refused(digits, tmp_path, interrupt, change):
+    few = dataclasses.replace(digits, x_train=digits.x_train[:70], y_train=digits.y_train[:70])
+    arguments = {"regime": "weak", "seed": 0, "epochs": 3, "checkpoint": tmp_path / "part"}
+    interrupt[0](4)
+    with pytest.raises(Stop):
+        fit(few, **arguments)
+    interrupt[1]()
+    kept = (tmp_path / "part").read_bytes()
+    if "rows" in change:
+        few = dataclasses.replace(few, x_train=few.x_train[: change.pop("rows")], y_train=few.y_train[:69])
+    if "model" in change:
+        change = {"model": change["model"]()}
+    with pytest.raises(ValueError, match=r"^expected the checkpoint of this very training, got another's at .*part"):
+        fit(few, **arguments | change)
+    assert (tmp_path / "part").read_bytes() == kept
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged", None])
+def test_a_damaged_checkpoint_is_named_and_training_starts_anew(
+    digits, tmp_path, interrupt, capsys, monkeypatch, content
+):
+    monkeypatch.delenv("ROBEXPL_PROGRESS", raising=False)
+    few = dataclasses.replace(digits, x_train=digits.x_train[:70], y_train=digits.y_train[:70])
+    path, whole = tmp_path / "part", fit(few, "weak", seed=0, epochs=3)
+    interrupt[0](4)
+    with pytest.raises(Stop):
+        fit(few, "weak", seed=0, epochs=3, checkpoint=path)
+    interrupt[1]()
+    path.write_bytes(path.read_bytes()[:-200] if content is None else content)
+    assert equal(whole, fit(few, "weak", seed=0, epochs=3, checkpoint=path))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {path} is no checkpoint that can be read (")
 
 
 @pytest.mark.parametrize(
@@ -133,8 +244,12 @@ def test_readings_differ_where_they_should():
         (lambda d: fit_seeds(None, "weak", seeds=[0]), "expected datasets as Dataset or Sequence, got None"),
         (lambda d: fit(d, "weak", seed=0, epochs=0), "expected epochs > 0, got 0"),
         (lambda d: fit(d, "weak", seed=0, batch_size=-3), "expected batch_size > 0, got -3"),
-        (lambda d: reading("mine"), "unknown reading 'mine'; known: published, stated, repaired"),
-        (lambda d: READINGS["stated"].settings("sound"), "unknown kind of data 'sound'; known: image, tabular"),
+        (lambda d: fit(d, Adversary(-0.1, 0.01, 3), seed=0), "expected eps >= 0, got -0.1"),
+        (lambda d: fit(d, Adversary(0.1, 0, 3), seed=0), "expected step_size > 0, got 0"),
+        (lambda d: fit(d, Adversary(0.1, 0.01, 1.5), seed=0), "expected steps as a whole number, got 1.5"),
+        (lambda d: fit(d, None, seed=0), "unknown regime None; known: standard, weak, medium, strong"),
+        (lambda d: fit(d, "weak", seed=0, architecture="lenet5"), "unknown architecture 'lenet5'; known: mlp"),
+        (lambda d: fit(d, "weak", seed=0, checkpoint=3), "expected checkpoint as str or Path or NoneType, got 3"),
     ],
 )
 def test_mistakes_are_refused(digits, call, message):
@@ -162,7 +277,7 @@ def test_weights_that_the_closed_form_would_pass_over_are_refused(change):
     x, y = torch.rand(40, 3, generator=torch_generator(0, "rows")), torch.arange(40) % 3
     rows = data.Dataset("rows", "Rows", x, y, x, y, (0.0, 1.0), None, 3, tuple("abc"), tuple("012"))
     model = change(models.mlp(3, 3, 3, generator=torch_generator(0, "own")))
-    with pytest.raises(ValueError, match=f"^expected free weights, got {change.__name__} ones"):
+    with pytest.raises(ValueError, match=r"^expected free weights, got frozen, shared or hooked ones"):
         fit(rows, "standard", seed=0, epochs=1, model=model)
     before = model[0].weight.clone()
     fit(rows, "standard", seed=0, epochs=1, model=Opaque(model))  # autograd knows what to do with them
@@ -187,7 +302,7 @@ def test_stacked_seeds_are_those_trained_one_by_one(digits, regime, early_stop):
 
 @pytest.mark.parametrize("early_stop", [False, True])
 def test_stacked_seeds_may_have_data_and_boxes_of_their_own(early_stop):
-    tables = [data.load("breast_cancer", seed=seed, sampling="repaired") for seed in (0, 1)]
+    tables = [data.load("breast_cancer", seed=seed, sampling="corrected") for seed in (0, 1)]
     stacked = fit_seeds(tables, "weak", seeds=[0, 1], early_stop=early_stop, epochs=1)
     for model, dataset, seed in zip(stacked, tables, (0, 1), strict=True):
         single = fit(dataset, "weak", seed=seed, early_stop=early_stop, epochs=1)

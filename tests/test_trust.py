@@ -20,13 +20,15 @@ from pathlib import Path
 
 import pytest
 
-from robexpl import artifacts, cache
-from robexpl.artifacts import ROOT
-from robexpl.report import notebook
+from robexpl.files import write_atomic
+from robexpl.pipeline import notebook
+from robexpl.study import cache
+from robexpl.study.places import ROOT
 
 pytestmark = pytest.mark.slow
 
 NOTEBOOKS = ("models-breast_cancer", "rq1-breast_cancer", "rq2-breast_cancer")
+GROUP = "demo-seeds1"
 KILLS = 22
 SMALL = """\
 # %% tags=["parameters"]
@@ -34,24 +36,30 @@ dataset = "breast_cancer"
 name = "small"
 
 # %%
+from types import SimpleNamespace
+
+import pandas as pd
 from matplotlib.figure import Figure
 
-from robexpl import artifacts
-from robexpl.report.networks import Subject, train
+from robexpl.pipeline import publish
+from robexpl.study import networks, sizes, stages
 
-weights = [train(Subject(dataset, "weak", seed, False, "published", 30)) for seed in range(3)]
-output = artifacts.Output(f"small-{name}", "demo")
-_ = output.json(loss=[float(w["history"][-1, 0]) for w in weights])
+study = sizes.load("demo", dataset)
+known = [networks.network(study, "weak", seed, sizes.condition("as_run")) for seed in range(3)]
+weights = [stages.train(network) for network in known]
+page = publish.Page("small", SimpleNamespace(profile="demo", dataset=name, own=False))
+table = pd.DataFrame({"seed": range(3), "loss": [float(w["history"][-1, 0]) for w in weights]})
+_ = page.table(table, "loss")
 
 # %%
 figure = Figure(figsize=(2, 2))
 _ = figure.add_subplot().plot(weights[0]["history"][:, 0])
-_ = output.figure(figure, "loss")
+page.figure(figure, "loss", alt="The loss falls.")
 """
 
 
 class Place:
-    """A folder with a difficult name, in which make and the runner work."""
+    """A folder with a difficult name, in which reports are made."""
 
     def __init__(self, root: Path = ROOT) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="r\u00f6 \u4e2d "))  # short: sockets have short names
@@ -71,14 +79,14 @@ class Place:
             start_new_session=True, **options,
         )  # fmt: skip
 
-    def make(self, *words: str) -> subprocess.Popen[str]:
-        targets = [f"demo/{name}" for name in NOTEBOOKS]
-        return self.start("make", "SEEDS=1", "-o", f"{sys.prefix}/.ready", f"VENV={sys.prefix}", *words, *targets)
+    def report(self, jobs: int = 1) -> subprocess.Popen[str]:
+        only = ("--only", ",".join(NOTEBOOKS), "--seeds", "1", "--jobs", str(jobs))
+        return self.start(sys.executable, "-m", "robexpl.pipeline", "report", "--profile", "demo", *only)
 
     def run(self, template: Path, name: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
         out = self.build / "out" / f"{name}.ipynb"
-        module = ("-m", "robexpl.report.runner", str(template), str(out), "-p", f"name={name}", *arguments)
-        return self.start(sys.executable, *module, **options)
+        command = ("-m", "robexpl.pipeline", "run", str(template), str(out), "-p", f"name={name}", *arguments)
+        return self.start(sys.executable, *command, **options)
 
     def template(self) -> Path:
         path = self.folder / "small.py"
@@ -86,7 +94,7 @@ class Place:
         return path
 
     def results(self) -> dict[str, bytes]:
-        folders = [self.build / "demo", self.build / "out"]
+        folders = [self.build / GROUP, self.build / "out"]
         return {
             str(path.relative_to(self.build)): path.read_bytes()
             for folder in folders
@@ -95,10 +103,10 @@ class Place:
         }
 
     def entries(self) -> list[Path]:
-        return [path for path in (self.build / "cache").glob("*/*") if not path.name.startswith(".")]
+        return [path for path in (self.build / "cache").glob("*/*") if not path.suffix and path.name[0] != "."]
 
     def left_over(self) -> list[str]:
-        files = [*self.build.rglob("*.tmp"), *(self.folder / "t").iterdir()]
+        files = [*self.build.rglob("*.tmp"), *self.build.rglob("*.part"), *(self.folder / "t").iterdir()]
         return sorted(str(path) for path in files)
 
     def processes(self) -> list[int]:
@@ -138,7 +146,7 @@ def place() -> Iterator[Place]:
 TABLE = {  # what was tried: what happened
     "kill": ("the report killed (SIGKILL, whole process group) at moments spread over its run, and started again",
              "went on where it was, no finished stage repeated, the bytes of an undisturbed run, nothing left behind"),
-    "folder": ("another folder, with spaces and letters beyond ASCII, `-j2` in place of `-j1`", "the same bytes"),
+    "folder": ("another folder, with spaces and letters beyond ASCII, two processes in place of one", "the same bytes"),
     "twice": ("the report started twice at the same moment", "each notebook executed once, the same bytes"),
     "network": ("networks needed by two notebooks at the same moment", "trained once"),
     "disk": ("a full disk, for results or for temporary files", "one line, nothing half written"),
@@ -159,14 +167,15 @@ def tried(request: pytest.FixtureRequest) -> Iterator[dict[str, int]]:
         before = {row["what"]: row["times"] for row in stored}
         done = [(times[key] or before.get(row[0], 0), *row) for key, row in TABLE.items()]
         rows = [{"what": what, "times": n, "outcome": how} for n, what, how in done if n]
-        artifacts.write_atomic(ROOT / path, artifacts.to_json({"tried": rows}))
+        text = json.dumps({"tried": rows}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        write_atomic(ROOT / path, text.encode())
 
 
 @pytest.fixture(scope="module")
 def undisturbed() -> Iterator[tuple[dict[str, bytes], int]]:
     """The results of a run that nothing disturbed, and how many entries its cache holds then."""
     place = Place()
-    code, text = ends(place.make("-j1"))
+    code, text = ends(place.report())
     assert code == 0, text
     assert place.left_over() == []
     yield place.results(), len(place.entries())
@@ -196,10 +205,10 @@ def test_killed_anywhere_it_goes_on_to_the_same_bytes(
 
     def done() -> int:
         """Count what has been finished: entries of the cache and notebooks."""
-        return len(place.entries()) + 3 * len(list((place.build / "demo" / "notebooks").glob("*.ipynb")))
+        return len(place.entries()) + 3 * len(list((place.build / GROUP / "notebooks").glob("*.ipynb")))
 
     while True:
-        process = place.make("-j1")
+        process = place.report()
         goal = kills * steps / KILLS  # the moments lie evenly over the work, a little chance aside
         deadline = time.monotonic() + 120
         while process.poll() is None and done() < goal and time.monotonic() < deadline:
@@ -234,19 +243,19 @@ def test_two_jobs_in_another_folder_give_the_same_bytes(uninterrupted: dict, tri
             if (ROOT / name).is_file() and Path(name).suffix != ".ipynb":
                 (copy.root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, copy.root / name)
-        code, text = ends(copy.make("-j2"))
+        code, text = ends(copy.report(2))
         assert code == 0, text
         assert copy.results() == uninterrupted
         assert copy.left_over() == []
-        code, text = ends(copy.make("-j2"))
-        assert (code, text) == (0, ""), "everything is current"
+        code, text = ends(copy.report(2))
+        assert (code, text) == (0, f"report {len(NOTEBOOKS)} notebooks are current\n")
     finally:
         shutil.rmtree(copy.folder)
     tried["folder"] = 1
 
 
-def test_two_makes_at_once_compute_everything_once(place: Place, uninterrupted: dict, tried: dict[str, int]) -> None:
-    texts = [ends(process) for process in [place.make("-j1"), place.make("-j1")]]
+def test_two_reports_at_once_compute_everything_once(place: Place, uninterrupted: dict, tried: dict[str, int]) -> None:
+    texts = [ends(process) for process in [place.report(), place.report()]]
     assert [code for code, _ in texts] == [0, 0], texts
     lines = "".join(text for _, text in texts).splitlines()
     assert sorted(line.split()[1] for line in lines if line.startswith("run ")) == sorted(NOTEBOOKS)
@@ -265,7 +274,7 @@ def test_two_notebooks_that_need_the_same_networks_train_them_once(place: Place,
         assert sum(f"breast_cancer weak {seed}: 100%" in log for log in logs) == 1
     assert len(place.entries()) == 3
     results = place.results()
-    assert results["demo/generated/small-one.json"] == results["demo/generated/small-two.json"]
+    assert results["out/generated/small-one-loss.csv"] == results["out/generated/small-two-loss.csv"]
     tried["network"] = 3
 
 
@@ -355,7 +364,7 @@ def test_every_random_corruption_of_results_is_caught(
     monkeypatch.setenv("ROBEXPL_BUILD", str(place.build))
     out = place.build / "out" / "one.ipynb"
     assert notebook.staleness(out, template, params) == ""
-    results = [out, *(place.build / "demo" / "generated").iterdir()]
+    results = [out, *sorted((out.parent / "generated").iterdir())]
     draw, caught = random.Random(0), 0
     for path in results + place.entries():
         data = path.read_bytes()

@@ -1,0 +1,207 @@
+"""One file, and at most one registry line, for a new dataset, architecture, attack, generator, metric, notebook, claim.
+
+In a temporary copy of the project, one of each is added and demo notebooks run on them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from robexpl.study.places import ROOT
+
+FILES = {
+    "robexpl/data/wine.py": '''
+        """Wine: scikit-learn's 178 rows of 13 features, the first two classes."""
+        from sklearn import datasets as sk
+
+        from robexpl.data import _tables
+
+        IMAGE_SHAPE = None
+
+
+        def load(*, seed, sampling):
+            """Load 55 rows of each class."""
+            raw = sk.load_wine()
+            kept = raw.target < 2
+            names = tuple(raw.feature_names), ("first", "second")
+            how = {"per_class": 55, "seed": seed, "sampling": sampling}
+            return _tables.dataset("wine", "Wine", raw.data[kept], raw.target[kept], *names, **how)
+        ''',
+    "robexpl/models/tanh.py": '''
+        """A perceptron with tanh units, which has no closed form."""
+        from torch import nn
+
+
+        def build(inputs, outputs, image_shape, *, generator=None):
+            """Build it; weights Glorot normal, or zero without a generator."""
+            model = nn.Sequential(nn.Linear(inputs, 6), nn.Tanh(), nn.Linear(6, outputs))
+            for layer in (model[0], model[2]):
+                nn.init.zeros_(layer.bias)
+                nn.init.xavier_normal_(layer.weight, generator=generator) if generator else nn.init.zeros_(layer.weight)
+            return model
+
+
+        def sizes(model):
+            """Recognise none."""
+            return None
+        ''',
+    "robexpl/attacks/halfway.py": '''
+        """A step of half the size."""
+        from robexpl.attacks.fgsm import fgsm
+
+
+        def halfway(model, x, y, *, eps, bounds):
+            """Perturb x (n, d) by half a step of FGSM."""
+            return fgsm(model, x, y, eps=eps / 2, bounds=bounds)
+        ''',
+    "robexpl/generators/wachter.py": '''
+        """The search without an energy term."""
+        from dataclasses import replace
+
+        from robexpl.generators import ecco
+
+        Settings = ecco.Settings
+
+
+        def search(model, x, target, *, settings, **options):
+            """Search as ECCo does, without its energy term."""
+            return ecco.search(model, x, target, settings=replace(settings, energy=0.0), **options)
+        ''',
+    "robexpl/metrics/chebyshev.py": '''
+        """The maximum norm."""
+        import torch
+
+        TITLE, KINDS = "Maximum norm", ("tabular",)
+
+
+        def prepare(points, *, everything, image_shape):
+            """Keep the points."""
+            return points
+
+
+        def distances(x, bank):
+            """Return the largest difference of a feature -> (n, m)."""
+            return torch.cdist(x, bank, p=torch.inf)
+        ''',
+    "notebooks/extra.py": """
+        # %% tags=["parameters"]
+        dataset = "digits"
+        profile = "full"
+        seeds = 0
+
+        # %%
+        from robexpl.pipeline import publish
+        from robexpl.study import estimates, frames, grid, sizes
+
+        study = sizes.load(profile, dataset, seeds)
+        page = publish.Page("extra", study)
+        _ = page.table(estimates.summaries(frames.counterfactuals(grid.main(study))), "means")
+        """,
+}
+LINES = {  # where one line is added or changed
+    "robexpl/study/study.yaml": [
+        ("attacks:\n", '  halfway: {title: "Half a step", attack: halfway, eps: 0.2}\n'),
+    ],
+    "robexpl/study/plan.py": [("NOTEBOOKS = (\n", '    Notebook("extra", (grid.main,)),\n')],
+    "paper/claims.yaml": [
+        (
+            "",
+            '- {id: extra-claim, section: "9", question: RQ1, dataset: both, stop: decision_threshold, quantity: any, '
+            "claim: Another claim., test: {kind: lower, pairs: [[strong, weak]]}}\n",
+        )
+    ],
+}
+SMALL = {  # so that it takes seconds
+    "epochs: {image: 10, tabular: 40}": "epochs: {image: 2, tabular: 3}",
+    "seeds: {image: 1, tabular: 2}": "seeds: {image: 1, tabular: 1}",
+    "runs: 3\n    factuals: 30\n    steps: 200": "runs: 2\n    factuals: 12\n    steps: 20",
+    "factuals: 20, regimes": "factuals: 12, regimes",
+    "architecture: {image: mlp, tabular: mlp}": "architecture: {image: mlp, tabular: tanh}",
+    "generator: ecco": "generator: wachter",
+}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the project with one more of each."""
+    root = tmp_path_factory.mktemp("extended") / "a copy"
+    for name in ("robexpl", "notebooks", "paper"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("*.ipynb", "__pycache__", "generated"))
+    for name, text in FILES.items():
+        indent = re.match(r"\n( *)", text)[1]
+        (root / name).write_text(text.replace(f"\n{indent}", "\n").lstrip())
+    for name, added in LINES.items():
+        path = root / name
+        for after, line in added:
+            path.write_text(path.read_text().replace(after, after + line, 1) if after else path.read_text() + line)
+    path = root / "robexpl" / "study" / "study.yaml"
+    for old, new in SMALL.items():
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new, 1))
+    yield root
+
+
+def run(copy: Path, *arguments: str) -> subprocess.CompletedProcess:
+    dropped = {"ROBEXPL_BUILD", "ROBEXPL_GENERATED", "ROBEXPL_STAGE", "ROBEXPL_PROGRESS"}
+    environment = {key: value for key, value in os.environ.items() if key not in dropped}
+    environment |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done
+
+
+def results(copy: Path, name: str) -> Path:
+    (path,) = (copy / "build").rglob(name)
+    return path
+
+
+def test_a_new_attack_appears_in_the_table_and_the_figure_of_a_new_dataset(copy: Path) -> None:
+    run(copy, "-m", "robexpl.pipeline", "notebook", "models", "--dataset", "wine")
+    table = pd.read_csv(results(copy, "models-wine-accuracy.csv"))
+    assert "halfway" in set(table["attack"])
+    figure = results(copy, "models-wine-accuracy.svg").read_text()
+    assert "Half a step" in figure
+    assert "Wine" in figure
+
+
+def test_a_new_metric_appears_in_the_table_and_the_figure(copy: Path) -> None:
+    run(copy, "-m", "robexpl.pipeline", "notebook", "sensitivity", "--dataset", "wine")
+    table = pd.read_csv(results(copy, "sensitivity-wine-metrics.csv"))
+    assert "chebyshev" in set(table["measure"])
+    figures = "".join(path.read_text() for path in (copy / "build").rglob("sensitivity-wine-*.svg"))
+    assert "Maximum norm" in figures
+
+
+def test_a_new_notebook_architecture_generator_and_claim_are_used(copy: Path) -> None:
+    run(copy, "-m", "robexpl.pipeline", "notebook", "extra", "--dataset", "wine")
+    assert len(pd.read_csv(results(copy, "extra-wine-means.csv"))) == 24
+    script = """
+from robexpl.study import claims, grid, sizes
+study = sizes.load("demo", "wine")
+assert "Tanh" in str(grid.of_seed(study, sizes.primary(), 0)["weak"].model())
+assert grid.main(study)[0].search.generator == "wachter"
+assert "extra-claim" in [claim["id"] for claim in claims.load()]
+"""
+    run(copy, "-c", script)
+
+
+def test_a_template_that_is_not_in_the_plan_is_an_error(copy: Path) -> None:
+    path = copy / "notebooks" / "stray.py"
+    path.write_text('# %% tags=["parameters"]\nprofile = "demo"\n')
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    command = [sys.executable, "-m", "robexpl.pipeline", "report", "--profile", "demo"]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
+    path.unlink()
+    assert done.returncode != 0
+    assert "stray" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

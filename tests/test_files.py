@@ -1,0 +1,64 @@
+"""Files appear whole or not at all, and what cannot be written is named as it was given."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from robexpl import files
+
+
+def left_over(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob(".*"))
+
+
+def test_a_file_is_written_and_the_same_bytes_leave_its_time_alone(tmp_path: Path) -> None:
+    path = files.write_atomic(tmp_path / "a" / "b.txt", b"one")
+    os.utime(path, ns=(0, 0))
+    files.write_atomic(path, b"one")
+    assert path.stat().st_mtime_ns == 0
+    files.write_atomic(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_mtime_ns > 0
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize("where", ["write", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_says_one_line(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = files.write_atomic(tmp_path / "kept.json", b"old")
+
+    def write_half(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if where == "write":
+        monkeypatch.setattr(Path, "write_bytes", write_half)
+    else:
+        monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match=r"^cannot write /.*kept\.json: No space left on device; nothing was changed$"):
+        files.write_atomic(path, b"a new content")
+    assert path.read_bytes() == b"old"
+    assert left_over(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"^cannot create the folder /.*file/sub: "):
+        files.write_atomic(tmp_path / "file" / "sub" / "a.json", b"")
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_left_alone(tmp_path: Path) -> None:
+    gone, alive, other = (tmp_path / name for name in (".a.json.4194303.tmp", ".a.json.1.tmp", ".b.json.4194303.tmp"))
+    for path in (gone, alive, other):
+        path.write_text("half")
+    files.write_atomic(tmp_path / "a.json", b"{}")
+    assert left_over(tmp_path) == [alive.name, other.name]
