@@ -191,10 +191,12 @@ for one in study.both:
     own = rows.groupby(["setting", "value", "stop", "regime"], sort=False)["implausibility"]
     own = own.agg(["mean", "std", "size"])
     theirs = thesis.implausibilities(one.dataset, files=True).set_index(["stop", "regime"])
-    both = own.join(theirs, rsuffix="_thesis")
+    both = own.join(theirs.rename(columns={"mean": "reported"}))
     spread = np.hypot(both["std"] / np.sqrt(both["size"]), both["sd"] / np.sqrt(5))
-    z = (both["mean"] - both["mean_thesis"]) / spread
+    z = (both["mean"] - both["reported"]) / spread
     sums.append((z**2).groupby(["setting", "value"], sort=False).sum())
+
+# %%
 wide = pd.DataFrame({"all": sums[0] + sums[1], "image": sums[0], "tabular": sums[1]}).reindex(sums[0].index)
 tall = wide.rename_axis(columns="cells").stack().rename("sum_z2").reset_index()
 least = tall.groupby(["setting", "cells"])["sum_z2"].transform("min")

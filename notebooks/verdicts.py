@@ -138,15 +138,14 @@ tested = claims[claims["id"].isin(wide.index)]
 tested = tested.sort_values("conclusion", key=lambda column: column.map(rules.CONCLUSIONS.index), kind="stable")
 wide = wide.loc[tested["id"]]
 conclusions = tested["conclusion"].where(tested["agree"].astype(str) != "False", tested["conclusion"] + " *")
+looks = {"supported": "#9ECAE9", "contradicted": "#F6C667", "opposite": "#EE9A6B", "inconclusive": "#E6E6E6"}
+colours, places = ListedColormap([looks[name] for name in rules.OUTCOMES]), np.arange(len(wide)) + 0.5
 
 # %%
-looks = {"supported": "#9ECAE9", "contradicted": "#F6C667", "opposite": "#EE9A6B", "inconclusive": "#E6E6E6"}
-colours = ListedColormap([looks[name] for name in rules.OUTCOMES])
 fig, ax = plt.subplots(figsize=(style.PAGE, 0.5 + 0.19 * len(wide)), layout="constrained")
 ax.pcolormesh(wide.map(rules.OUTCOMES.index), cmap=colours, vmin=-0.5, vmax=3.5, edgecolors="white", linewidth=1.5)
 for (y, x), name in np.ndenumerate(wide.to_numpy()):
     ax.text(x + 0.5, y + 0.5, name, ha="center", va="center", fontsize=7)
-places = np.arange(len(wide)) + 0.5
 ax.set(ylim=(len(wide), 0), xlim=(0, 3))
 ax.set_xticks(np.arange(3) + 0.5, [style.title(name) for name in names])
 ax.set_yticks(places, wide.index)

@@ -14,18 +14,25 @@ def vjp(model: nn.Module, *, closed_form: bool = True) -> Vjp:
     """Return a function x (n, d) -> (logits (n, classes), pull), with pull(v (n, classes)) = v^T J of shape (n, d).
     J is the Jacobian of the logits at x, by the weights of the moment: call `vjp` again after an optimiser step. `pull`
     may be called once per call of the function, and the next call overwrites what both returned: copy what is to stay.
-    `closed_form=False` makes perceptrons, too, go through autograd, as all other modules do.
     >>> vjp(nn.Identity())(torch.zeros(1, 2))[1](torch.tensor([[3.0, 4.0]]))
     tensor([[3., 4.]])
     """
-    layers = relu_layers(model) if closed_form else None
-    return _perceptron(layers) if layers else _autograd(model)
+    if closed_form and (layers := relu_layers(model)):
+        return _perceptron(layers)
+
+    def run(x: Tensor) -> tuple[Tensor, Pull]:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            logits = model(x)
+        if logits.ndim != 2 or logits.shape[0] != x.shape[0]:
+            raise ValueError(f"expected the model to map (n, d) to logits (n, classes), got {tuple(logits.shape)}")
+        return logits.detach(), lambda v: torch.autograd.grad(logits, x, v)[0]
+
+    return run
 
 
 def relu_layers(model: nn.Module) -> list[nn.Linear] | None:
-    """Return the linear layers if the model is exactly Linear, ReLU, Linear, ... Linear, with biases, else None.
-    >>> relu_layers(nn.Sequential(nn.Linear(2, 3), nn.Tanh()))
-    """
+    """Return the linear layers if the model is exactly Linear, ReLU, Linear, ... Linear, with biases, else None."""
     if type(model) is not nn.Sequential or len(model) % 2 == 0:
         return None
     layers, hooks = list(model)[::2], ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
@@ -64,24 +71,10 @@ def _perceptron(layers: list[nn.Linear]) -> Vjp:
     return run
 
 
-def _autograd(model: nn.Module) -> Vjp:
-    def run(x: Tensor) -> tuple[Tensor, Pull]:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            logits = model(x)
-        if logits.ndim != 2 or logits.shape[0] != x.shape[0]:
-            raise ValueError(f"expected the model to map (n, d) to logits (n, classes), got {tuple(logits.shape)}")
-        return logits.detach(), lambda v: torch.autograd.grad(logits, x, v)[0]
-
-    return run
-
-
 def backward(model: nn.Module, x: Tensor, y: Tensor, *, scale: float = 1.0, closed_form: bool = True) -> Tensor:
     """Set the gradients of a network's parameters to those of the loss scale * mean CE(f(x), y), and return the loss.
     x (n, d), y (n,). Closed form for perceptrons: delta_L = scale (softmax(f) - e_y) / n, delta_i = (delta_{i+1}
     W_{i+1}) relu'(a_i) and dW_i = delta_i^T a_{i-1}; autograd for any other module.
-    >>> backward(nn.Identity(), torch.zeros(1, 2, requires_grad=True), torch.tensor([0]))
-    tensor(0.6931)
     """
     layers = relu_layers(model) if closed_form else None
     if not layers:
@@ -106,8 +99,6 @@ def backward(model: nn.Module, x: Tensor, y: Tensor, *, scale: float = 1.0, clos
 
 
 def transpose_storage(model: nn.Module) -> None:
-    """Lay out the weights of a perceptron column by column, which makes its training steps faster; values stay.
-    >>> transpose_storage(nn.Sequential(nn.Linear(2, 3)))
-    """
+    """Lay out the weights of a perceptron column by column, which makes its training steps faster; values stay."""
     for layer in relu_layers(model) or []:
         layer.weight.data = layer.weight.data.t().contiguous().t()

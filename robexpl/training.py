@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from robexpl import checks, models
-from robexpl.attacks._loops import ascend_until, ascend_within, start_points
+from robexpl.attacks._loops import ascend, start_points
 from robexpl.data import Dataset
 from robexpl.files import sha256, write_atomic
 from robexpl.gradients import backward, transpose_storage, vjp
@@ -68,7 +68,7 @@ def fit(
                 one_hot = nn.functional.one_hot(label, classes).to(x.dtype)
                 start = torch.clamp(start_points(clean, opponent.step_size, noise), *box)
                 given = vjp(model), clean, one_hot, start, opponent, box
-                adversarial, steps = ascend_until(*given) if early_stop else (ascend_within(*given), [opponent.steps])
+                adversarial, steps = ascend(*given, "batch" if early_stop else False)
                 taken.append(float(steps[0]))
                 reached.append(float((adversarial - clean).abs_().amax(1).mean()))
                 # one pass over both halves: twice the mean over 2n rows is the sum of the two means

@@ -417,15 +417,14 @@ def test_random_signs_are_corners_of_the_ball_clamped_to_the_box(network, points
         attacks.random_signs(network, points, labels, eps=-1, bounds=BOX, generator=generator)
 
 
-def test_the_loops_take_an_adversary_and_a_box(network, points, labels):
+def test_the_loop_takes_an_adversary_and_a_box(network, points, labels):
     run, one_hot, box = _loops.prepare(network, points, labels, BOX)
     adversary, start = Adversary(0.2, 0.01, 26), points.clone()
     arguments = (run, points, one_hot, start, adversary, box)
     settings = {**PGD, "bounds": BOX, "start": start}
-    assert torch.equal(_loops.ascend_within(*arguments), attacks.pgd(network, points, labels, **settings))
-    for early_stop, loop in (("batch", _loops.ascend_until), ("example", _loops.ascend_each)):
+    for early_stop in attacks.EARLY_STOPS:
         adv, steps = with_steps(network, points, labels, **settings, early_stop=early_stop)
-        found, taken = loop(*arguments)
+        found, taken = _loops.ascend(*arguments, early_stop)
         assert torch.equal(found, adv)
         assert torch.equal(taken, steps)
     assert torch.equal(start, points)

@@ -17,7 +17,9 @@ from strategies import wave
 from torch import Tensor
 
 from robexpl import metrics
-from robexpl.metrics import _neighbours, _ssim_maps, _vectors
+from robexpl.metrics import _neighbours, _vectors
+
+maps = metrics.module("ssim")
 
 SHAPES = [(28, 28), (8, 8), (12, 17), (3, 20), (1, 1)]
 
@@ -54,11 +56,11 @@ def pictures(n: int, shape: tuple[int, int], generator: torch.Generator) -> Tens
 
 def paths(a: Tensor, b: Tensor, shape: tuple[int, int], margin: int = 0) -> dict[str, Tensor]:
     """The pairs by the fused kernel, by the general path and by the general path in float64."""
-    single, exact_bank = b.float(), _ssim_maps.bank(b, shape)
+    single, exact_bank = b.float(), maps.bank(b, shape)
     return {
-        "fused": _ssim_maps.scores(a.float(), _ssim_maps.bank(single, shape, fused=True), margin=margin),
-        "general": _ssim_maps.scores(a.float(), _ssim_maps.bank(single, shape, fused=False), margin=margin),
-        "float64": _ssim_maps.scores(a, exact_bank, margin=margin),
+        "fused": maps.scores(a.float(), maps.bank(single, shape, fused=True), margin=margin),
+        "general": maps.scores(a.float(), maps.bank(single, shape, fused=False), margin=margin),
+        "float64": maps.scores(a, exact_bank, margin=margin),
     }
 
 
@@ -126,18 +128,18 @@ def test_ssim_is_symmetric_and_one_for_equals(generator):
 @pytest.mark.parametrize("fused", [True, False])
 def test_batch_equals_singles_in_any_order(fused, generator):
     a, b = (pictures(n, (8, 8), generator).float() for n in (5, 39))
-    whole = _ssim_maps.scores(a, _ssim_maps.bank(b, (8, 8), fused=fused))
+    whole = maps.scores(a, maps.bank(b, (8, 8), fused=fused))
     order = torch.randperm(39, generator=generator)
-    torch.testing.assert_close(_ssim_maps.scores(a, _ssim_maps.bank(b[order], (8, 8), fused=fused)), whole[:, order])
-    single = torch.cat([_ssim_maps.scores(row[None], _ssim_maps.bank(b, (8, 8), fused=fused)) for row in a])
+    torch.testing.assert_close(maps.scores(a, maps.bank(b[order], (8, 8), fused=fused)), whole[:, order])
+    single = torch.cat([maps.scores(row[None], maps.bank(b, (8, 8), fused=fused)) for row in a])
     torch.testing.assert_close(single, whole, atol=1e-7, rtol=0)
 
 
 def test_chunks_of_statistics_do_not_matter(generator, monkeypatch):
     b = pictures(53, (8, 8), generator).float()
-    whole = _ssim_maps.bank(b, (8, 8))
-    monkeypatch.setattr(_ssim_maps, "CHUNK", 16)
-    parts = _ssim_maps.bank(b, (8, 8))
+    whole = maps.bank(b, (8, 8))
+    monkeypatch.setattr(maps, "CHUNK", 16)
+    parts = maps.bank(b, (8, 8))
     for name in ("pixels", "mean", "variance", "centre"):
         torch.testing.assert_close(getattr(parts, name), getattr(whole, name), atol=1e-7, rtol=0)
 
@@ -145,8 +147,8 @@ def test_chunks_of_statistics_do_not_matter(generator, monkeypatch):
 def test_the_general_path_serves_where_numba_is_missing(generator, monkeypatch):
     a = pictures(5, (8, 8), generator).float()
     with_numba = metrics.ssim(a, a, image_shape=(8, 8))
-    monkeypatch.setattr(_ssim_maps, "find_spec", lambda name: None)
-    monkeypatch.setattr(_ssim_maps, "_kernel", lambda: pytest.fail("the kernel was used"))
+    monkeypatch.setattr(maps, "find_spec", lambda name: None)
+    monkeypatch.setattr(maps, "_fused", lambda *_: pytest.fail("the kernel was used"))
     torch.testing.assert_close(metrics.ssim(a, a, image_shape=(8, 8)), with_numba, atol=1e-6, rtol=0)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from robexpl import checks
-from robexpl.attacks._loops import BLOCK, ascend_each, ascend_until, ascend_within, blocks, prepare, start_from
+from robexpl.attacks._loops import BLOCK, ascend, blocks, prepare, start_from
 from robexpl.checks import Bounds
 from robexpl.regimes import Adversary
 
@@ -41,11 +41,6 @@ def with_steps(
     run, one_hot, box = prepare(model, x, y, bounds)
     start = torch.clamp(start_from(x, step_size, generator, start), *box)
     adversary = Adversary(eps, step_size, int(steps))
-    if early_stop == "batch":
-        return ascend_until(run, x, one_hot, start, adversary, box)
-    parts = blocks(BLOCK, x, one_hot, start)
-    if early_stop == "example":
-        adv, taken = zip(*(ascend_each(run, *part, adversary, box) for part in parts), strict=True)
-        return torch.cat(adv), torch.cat(taken)
-    adv = torch.cat([ascend_within(run, *part, adversary, box) for part in parts])
-    return adv, torch.full((len(x),), int(steps), device=x.device)
+    parts = blocks(max(1, len(x)) if early_stop == "batch" else BLOCK, x, one_hot, start)
+    adv, taken = zip(*(ascend(run, *part, adversary, box, early_stop) for part in parts), strict=True)
+    return torch.cat(adv), torch.cat(taken)

@@ -1,14 +1,11 @@
-"""The fused SSIM kernel for processors: imported only when it is used, since numba is slow to import.
-
-Sixteen reference images lie side by side in lanes, so that every inner loop is the same arithmetic on neighbouring
-numbers, which the compiler turns into vector instructions. The maps of sixteen references stay in the cache for all
-queries, and no map of a pair is ever stored.
+"""The fused SSIM kernel for processors. Sixteen reference images lie side by side in lanes, so that every inner loop is
+the same arithmetic on neighbouring numbers, in vector instructions; their maps stay in the cache for all queries.
 """
 
 import numpy as np
 from numba import njit
 
-from robexpl.metrics._ssim_maps import LANES
+from robexpl.metrics.ssim import LANES
 
 
 def _jit(function):

@@ -1,9 +1,6 @@
 """Command lines whose every mistake is one line and a non-zero exit, and which a signal ends in one line."""
 
-from __future__ import annotations
-
 import argparse
-import json
 import math
 import re
 import signal
@@ -12,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-_OUTLET: list[Callable[[str], object]] = []
+OUTLET: list[Callable[[str], object]] = []  # where a process that has no terminal of its own passes on what is said
 
 
 class Failure(Exception):
@@ -39,13 +36,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def say(line: str) -> None:
-    """Say a line to the user: on the terminal, or where `redirect` leads."""
-    _OUTLET[-1](line) if _OUTLET else print(line, file=sys.stderr, flush=True)
-
-
-def redirect(outlet: Callable[[str], object]) -> None:
-    """Pass on what is said from now on, as a process does that has no terminal of its own."""
-    _OUTLET.append(outlet)
+    """Say a line to the user: on the terminal, or where OUTLET leads."""
+    OUTLET[-1](line) if OUTLET else print(line, file=sys.stderr, flush=True)
 
 
 def repeat_warnings(log: Path) -> None:
@@ -55,12 +47,13 @@ def repeat_warnings(log: Path) -> None:
             say(line)
 
 
-def whole(name: str, text: str | None, otherwise: int) -> int:
-    """Return an option as a whole number from 1 to 9999, or `otherwise` where it was not given.
+def first_line(text: object) -> str:
+    """Return the first line of what an error says, nothing where it says nothing."""
+    return next(iter(str(text).strip().splitlines()), "")
 
-    >>> whole("seeds", "10", 0)
-    10
-    """
+
+def whole(name: str, text: str | None, otherwise: int) -> int:
+    """Return an option as a whole number from 1 to 9999, or `otherwise` where it was not given."""
     if text is None:
         return otherwise
     if not re.fullmatch(r"[1-9][0-9]{0,3}", text):
@@ -68,59 +61,25 @@ def whole(name: str, text: str | None, otherwise: int) -> int:
     return int(text)
 
 
-def given(texts: list[str], known: dict[str, Any]) -> dict[str, Any]:
-    """Return KEY=VALUE texts as names and values, each of the type of the value that is known of that name.
-
-    Whole numbers have digits only; a name that is not known, or known without a value, takes JSON, else the text.
-
-    >>> given(["dataset=digits", "seeds=3"], {"dataset": "mnist", "seeds": 0})
-    {'dataset': 'digits', 'seeds': 3}
-    """
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
-            raise Failure(f"expected a parameter as KEY=VALUE, got {text!r}", 2)
-        if name in found:
-            raise Failure(f"expected each parameter once, got {name!r} twice", 2)
-        found[name] = value if isinstance(known.get(name), str) else _value(value)
-    return found
-
-
-def _value(text: str) -> Any:
+def number(text: str) -> float:
+    """Return an option as a finite number of at least 0."""
     try:
-        return json.loads(text)  # no 010, no 1_0, no 0x10: these stay text, which no number takes
+        value = float(text)
     except ValueError:
-        return text
-
-
-def fitting(name: str, value: Any, default: Any) -> Any:
-    """Return a parameter's value; raise ValueError where it is not of its default's type or not finite.
-
-    >>> fitting("seeds", 3, 0)
-    3
-    """
-    if isinstance(default, int) and not isinstance(default, bool) and type(value) is not int:
-        raise ValueError(f"expected {name} as a whole number, got {value!r}")
-    if isinstance(default, float) and type(value) in (int, float):
-        value = float(value)
-    elif default is not None and type(value) is not type(default):
-        raise ValueError(f"expected {name} as {type(default).__name__}, such as {default!r}, got {value!r}")
-    try:
-        json.dumps(value, allow_nan=False)
-    except (ValueError, TypeError):
-        raise ValueError(f"expected {name} as finite numbers or text, got {value!r}") from None
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
     return value
 
 
 def heed_signals() -> None:
     """Let SIGINT and SIGTERM raise Stopped."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
 
+    def stop(number: int, _frame: Any) -> None:
+        raise Stopped(number)
 
-def _stop(number: int, _frame: Any) -> None:
-    raise Stopped(number)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
 
 
 def guarded(name: str, call: Callable[[], int | None], kept: str = "nothing was changed") -> int:
@@ -129,28 +88,11 @@ def guarded(name: str, call: Callable[[], int | None], kept: str = "nothing was 
     try:
         return call() or 0
     except Failure as failure:
-        text = str(failure)
-        say(text if text.startswith("FAILED ") else f"FAILED {name}: {text}")
-        return failure.code
+        line, code = str(failure), failure.code
     except (OSError, ValueError, SyntaxError, RuntimeError) as error:  # a DataError is a RuntimeError
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        say(f"FAILED {name}: {lines[0]}")
-        return 1
+        line, code = first_line(error) or type(error).__name__, 1
     except Stopped as stopped:
         say(f"STOPPED {name}: {kept}")
         return 128 + stopped.args[0]
-
-
-def number(text: str) -> float:
-    """Return an option as a finite number of at least 0.
-
-    >>> number("0.02")
-    0.02
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
-    return value
+    say(line if line.startswith("FAILED ") else f"FAILED {name}: {line}")
+    return code

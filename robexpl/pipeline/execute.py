@@ -5,12 +5,11 @@ changed, the text is replaced around the outputs. Until a run has succeeded, whi
 executed, it changes nothing that is stored.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -22,7 +21,7 @@ from typing import Any
 
 from robexpl.files import sha256, write_atomic
 from robexpl.pipeline import notebook, template
-from robexpl.pipeline.commands import Failure, repeat_warnings, say
+from robexpl.pipeline.commands import Failure, first_line, repeat_warnings, say
 from robexpl.pipeline.workers import ONE_THREAD
 from robexpl.study import places
 
@@ -30,24 +29,6 @@ SOCKET = 100  # bytes that the name of a kernel's socket may have, and some to s
 ROOM = 8 * 2**20  # bytes that a kernel needs for its temporary files
 FILES = 96  # files that a kernel and its runner must be able to open
 SHOWN = 2 * 10**6  # characters that a cell may show
-
-
-def run(source: Path, out: Path, params: dict[str, Any], generated: Path, group: str = "", force: bool = False) -> None:
-    """Bring one executed notebook up to date; raise Failure, with the stored version left as it was.
-
-    Its files go to the folder `generated`, its log and, where it fails, the notebook to a folder named `group`.
-    """
-    out = out.absolute()
-    reason = "asked to" if force else notebook.staleness(out, source, params)
-    if not reason:
-        return
-    with places.locked(f"{out.stem}-{sha256(str(out).encode())[:12]}"):
-        if not force:
-            reason = notebook.staleness(out, source, params)  # another run may have made it meanwhile
-        if reason == "text" and notebook.replace_text(out, source, params):
-            say(f"text   {out.stem}")
-        elif reason:
-            _execute(source, out, params, generated, group)
 
 
 def check_out(out: Path) -> None:
@@ -63,6 +44,22 @@ def check_out(out: Path) -> None:
         raise Failure(f"{out} is no notebook of this runner; move it away first", 2)
 
 
+def run(source: Path, out: Path, params: dict[str, Any], generated: Path, group: str = "", force: bool = False) -> None:
+    """Bring one executed notebook up to date; raise Failure, with the stored version left as it was.
+
+    Its files go to the folder `generated`, its log and, where it fails, the notebook to a folder named `group`.
+    """
+    out = out.absolute()
+    if not force and not notebook.staleness(out, source, params):
+        return
+    with places.locked(f"{out.stem}-{sha256(str(out).encode())[:12]}"):
+        reason = "asked to" if force else notebook.staleness(out, source, params)  # another run may have made it
+        if reason == "text" and notebook.replace_text(out, source, params):
+            say(f"text   {out.stem}")
+        elif reason:
+            _execute(source, out, params, generated, group)
+
+
 def _execute(source: Path, out: Path, params: dict[str, Any], generated: Path, group: str) -> None:
     name, started = out.stem, time.monotonic()
     log = write_atomic(places.build_dir() / "log" / group / f"{name}.log", b"")
@@ -74,7 +71,7 @@ def _execute(source: Path, out: Path, params: dict[str, Any], generated: Path, g
     scratch.mkdir(mode=0o700)
     try:
         _refuse_want(scratch)
-        executed = _in_kernel(source, params, scratch, log)
+        executed = _in_kernel(source, params, scratch, log, places.build_dir() / "failed" / group / out.name)
         files = {}
         for staged in sorted(path for path in (scratch / "stage").rglob("*") if path.is_file()):
             data = staged.read_bytes()
@@ -82,11 +79,6 @@ def _execute(source: Path, out: Path, params: dict[str, Any], generated: Path, g
         _remove_former(out, files)
         made = {"template": places.label(source), "key": key, "text": text, "files": files}
         write_atomic(out, notebook.canonical(executed, made, params))
-    except CellFailure as failure:
-        bad = write_atomic(places.build_dir() / "failed" / group / out.name, failure.notebook)
-        place = f", cell [{failure.cell}]" if failure.cell else ""
-        lines = [f"FAILED {name}{place}: {failure}", *([f"       {failure.line}"] if failure.line else [])]
-        raise Failure("\n".join([*lines, f"       open {places.label(bad)}"])) from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         repeat_warnings(log)
@@ -95,30 +87,22 @@ def _execute(source: Path, out: Path, params: dict[str, Any], generated: Path, g
 
 def _refuse_want(scratch: Path) -> None:
     """Refuse to start a kernel where it would die for want of room, of open files or of a short name."""
-    folder, free = scratch.parent, shutil.disk_usage(scratch).free
-    if free < ROOM:
-        raise OSError(
-            f"no space left on device for temporary files: {free // 1024} kB in {folder}; set TMPDIR to another"
-        )
+    folder, free = scratch.parent, shutil.disk_usage(scratch).free // 1024
+    if free < ROOM // 1024:
+        raise OSError(f"no space left on device for temporary files: {free} kB in {folder}; set TMPDIR to another")
     if len(os.fsencode(scratch / "k-5")) > SOCKET:
         raise OSError(f"{folder} is too long a name for a socket; set TMPDIR to a shorter folder")
-    import resource
-
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if 0 <= allowed < FILES:  # negative: no limit
         raise OSError(f"too many open files: a kernel needs {FILES}, {allowed} are allowed; say ulimit -n 1024 first")
 
 
-class CellFailure(Exception):
-    """A cell that raised, that showed too much or was never executed, or a kernel that died."""
+def _in_kernel(source: Path, params: dict[str, Any], scratch: Path, log: Path, bad: Path) -> Any:
+    """Execute a template in a kernel of its own: private socket and settings, one thread, no user configuration.
 
-    def __init__(self, message: str, cell: int | None, line: str, notebook: bytes) -> None:
-        super().__init__(message)
-        self.cell, self.line, self.notebook = cell, line, notebook
-
-
-def _in_kernel(source: Path, params: dict[str, Any], scratch: Path, log: Path) -> Any:
-    """Execute a template in a kernel of its own: private socket and settings, one thread, no user configuration."""
+    Raises Failure where a cell raised, showed too much or was never executed, or the kernel died; what there is of the
+    notebook then goes to the file `bad`.
+    """
     mpl = find_spec("matplotlib")
     os.environ |= {
         "IPYTHONDIR": str(scratch / "ipython"),
@@ -147,8 +131,11 @@ def _in_kernel(source: Path, params: dict[str, Any], scratch: Path, log: Path) -
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"cell [{current[0]}] after {time.monotonic() - started:.1f} s\n")
 
-    def failed(message: str, cell: int | None, line: str = "") -> CellFailure:
-        return CellFailure(message, cell, line, part.read_bytes() if part.exists() else b"")
+    def failed(message: str, cell: int | None, line: str = "") -> Failure:
+        write_atomic(bad, part.read_bytes() if part.exists() else b"")
+        place = f", cell [{cell}]" if cell else ""
+        lines = [f"FAILED {bad.stem}{place}: {message}", *([f"       {line}"] if line else [])]
+        return Failure("\n".join([*lines, f"       open {places.label(bad)}"]))
 
     with errors.open("w") as terminal:
         manager = _manager(scratch, terminal)
@@ -163,11 +150,10 @@ def _in_kernel(source: Path, params: dict[str, Any], scratch: Path, log: Path) -
             number = re.search(rf"Cell In\[{error.exec_count}\], line (\d+)", trace)
             lines = error.source.splitlines() or [""]
             line = lines[min(int(number[1]), len(lines)) - 1] if number else lines[-1]
-            value = (str(error.evalue).strip().splitlines() or [""])[0]
-            raise failed(f"{error.ename}: {value}", error.exec_count, line.strip()) from None
+            raise failed(f"{error.ename}: {first_line(error.evalue)}", error.exec_count, line.strip()) from None
         except (RuntimeError, nbformat.ValidationError) as error:  # the kernel died or never started
             last = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            said = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            said = f"{type(error).__name__}: {first_line(error)}"
             raise failed(": ".join([said, *last]), current[0] or None) from None
         finally:
             _kill(manager)
@@ -211,8 +197,7 @@ def _manager(scratch: Path, terminal: Any) -> Any:
 
 def _kill(manager: Any) -> None:
     """End a kernel at once and by its process group: after a signal the event loop cannot be asked."""
-    pid = getattr(manager.provisioner, "pid", None)
-    if pid:
+    if pid := getattr(manager.provisioner, "pid", None):
         try:
             os.killpg(os.getpgid(pid), signal.SIGKILL)
         except ProcessLookupError:

@@ -5,11 +5,10 @@ Their metadata holds, under `robexpl`: `template`; `key`, a digest of code cells
 digest of the stored notebook itself.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,24 @@ from robexpl.files import sha256, write_atomic
 from robexpl.pipeline import template
 from robexpl.study import places, plan, provenance, sizes
 
-PATH = re.compile(r"/ipykernel_\d+/\d+\.py")
+# a word with the path of a cell's temporary file, such as /tmp/ipykernel_1/2.py; what stands before its first slash
+CELL_PATH = re.compile(r"(?<!\S)([^\s/]*+)\S*/ipykernel_\d+/\d+\.py")
+
+
+def digest(content: Any) -> str:
+    """Return a digest of what has a JSON form."""
+    return sha256(json.dumps(content, sort_keys=True).encode())[:24]
 
 
 def text_digest(text: str, params: dict[str, Any]) -> str:
     """Return a digest of the cells of a notebook as they are written in its template."""
-    return sha256(json.dumps([(cell.head, cell.text) for cell in template.kept(text, params)]).encode())[:24]
+    return digest([(cell.head, cell.text) for cell in template.kept(text, params)])
+
+
+def contents_digest(notebook: dict[str, Any]) -> str:
+    """Return a digest of a stored notebook, its own digest aside, so that an edit by hand is noticed."""
+    own = {key: value for key, value in notebook["metadata"]["robexpl"].items() if key != "contents"}
+    return digest({**notebook, "metadata": {**notebook["metadata"], "robexpl": own}})
 
 
 def tables() -> list[Path]:
@@ -48,28 +59,25 @@ def make_key(source: Path, params: dict[str, Any]) -> str:
     if source.parent == places.ROOT / "notebooks" and source.stem in {entry.name for entry in plan.NOTEBOOKS}:
         values, only = {**template.declared(text), **params}, [(plan.notebook(source.stem), params.get("dataset"))]
         entries = [cell.path().name for cell in plan.cells(values["profile"], values.get("seeds", 0), only)]
-    content = json.dumps([plain, params, used, files, sorted(entries)], sort_keys=True)
-    return sha256(content.encode())[:24]
+    return digest([plain, params, used, files, sorted(entries)])
 
 
-def staleness(out: Path, source: Path, params: dict[str, Any], *, files: bool = True) -> str:
-    """Return why a stored notebook is not current: `text` where only its prose is old, nothing where it is current.
-
-    `files=False` leaves the files it wrote unchecked, as for the small copies that the tests compare with.
-    """
+def staleness(out: Path, source: Path, params: dict[str, Any]) -> str:
+    """Return why a stored notebook is not current: `text` where only its prose is old, nothing where it is current."""
     try:
         content = out.read_bytes()
         notebook = json.loads(content)
         made = notebook["metadata"]["robexpl"]
-        if made["contents"] != contents_digest(notebook) or content != _as_written(notebook):
+        written = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n"  # as nbformat does
+        if made["contents"] != contents_digest(notebook) or content != written.encode():
             return "it was edited by hand"
         if notebook["metadata"]["papermill"]["parameters"] != params:
             return "its parameters changed"
         if made["key"] != make_key(source, params):
             return "its code, or what the code uses, changed"
-        for name, digest in made["files"].items() if files else ():
+        for name, known in made["files"].items():
             file = places.located(name)
-            if not file.is_file() or sha256(file.read_bytes()) != digest:
+            if not file.is_file() or sha256(file.read_bytes()) != known:
                 return f"{name} is missing or changed"
         return "" if made["text"] == text_digest(template.read(source), params) else "text"
     except FileNotFoundError:
@@ -78,50 +86,24 @@ def staleness(out: Path, source: Path, params: dict[str, Any], *, files: bool = 
         return "it is not a notebook of this runner"
 
 
-def contents_digest(notebook: dict[str, Any]) -> str:
-    """Return a digest of a stored notebook, its own digest aside, so that an edit by hand is noticed."""
-    own = {key: value for key, value in notebook["metadata"]["robexpl"].items() if key != "contents"}
-    shown = {**notebook, "metadata": {**notebook["metadata"], "robexpl": own}}
-    return sha256(json.dumps(shown, sort_keys=True).encode())[:24]
-
-
-def _as_written(notebook: dict[str, Any]) -> bytes:
-    """Return the bytes that nbformat gives a notebook, without importing it."""
-    return (json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
-
-
 def scrub(text: str, names: dict[str, str]) -> str:
     """Return text without memory addresses and without paths of this machine, in time linear in its length."""
-    text = re.sub(r" at 0x[0-9a-fA-F]{6,}", "", text)
-    if "/ipykernel_" in text:
-        text = "".join(map(_without_cell_path, re.split(r"(\s)", text)))
+    text = CELL_PATH.sub(r"\1<cell>", re.sub(r" at 0x[0-9a-fA-F]{6,}", "", text))
     for path, name in names.items():
         text = text.replace(path, name)
     return text
 
 
-def _without_cell_path(word: str) -> str:
-    """Return a word with the path of a cell's temporary file, such as /tmp/ipykernel_1/2.py, as `<cell>`."""
-    ends = [found.end() for found in PATH.finditer(word)]
-    return f"{word[: word.index('/')]}<cell>{word[ends[-1] :]}" if ends else word
-
-
 def joined(outputs: list[Any]) -> list[Any]:
     """Return outputs with each stream in one piece, and of a line that was written over only what was left of it."""
-    found, streams = [], {}
+    streams: dict[str, list[Any]] = {}
     for output in outputs:
-        if output["output_type"] != "stream":
-            found.append(output)
-        elif output["name"] in streams:
-            streams[output["name"]].append(output["text"])
-        else:
-            streams[output["name"]] = [output["text"]]
-            found.append(output)
-    for output in found:
         if output["output_type"] == "stream":
-            lines = "".join(streams[output["name"]]).split("\n")
-            output["text"] = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
-    return found
+            streams.setdefault(output["name"], []).append(output)
+    for parts in streams.values():
+        lines = "".join(part["text"] for part in parts).split("\n")
+        parts[0]["text"] = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+    return [each for each in outputs if each["output_type"] != "stream" or each is streams[each["name"]][0]]
 
 
 def canonical(notebook: Any, made: dict[str, Any], params: dict[str, Any]) -> bytes:
@@ -129,10 +111,10 @@ def canonical(notebook: Any, made: dict[str, Any], params: dict[str, Any]) -> by
     import nbformat
 
     names = {str(places.build_dir()): "build", str(places.ROOT): ".", sys.prefix: "<environment>"}
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     for cell in notebook.cells:
         name = sha256(f"{cell.cell_type}\n{cell.source}".encode())[:8]
-        seen[name] = seen.get(name, 0) + 1
+        seen[name] += 1
         cell["id"] = name if seen[name] == 1 else f"{name}-{seen[name]}"
         tags = list(cell.metadata.get("tags", []))
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
@@ -148,8 +130,7 @@ def canonical(notebook: Any, made: dict[str, Any], params: dict[str, Any]) -> by
     notebook.metadata = nbformat.from_dict({**metadata, "robexpl": made})
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     nbformat.validate(notebook)
-    made["contents"] = contents_digest(json.loads(nbformat.writes(notebook)))
-    notebook.metadata["robexpl"] = nbformat.from_dict(made)
+    notebook.metadata.robexpl["contents"] = contents_digest(json.loads(nbformat.writes(notebook)))
     return (nbformat.writes(notebook).rstrip("\n") + "\n").encode()
 
 

@@ -4,8 +4,6 @@ Cells tagged `image` or `tabular` are left out where the dataset is of the other
 other profile.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 import re
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from robexpl import data
-from robexpl.pipeline import commands
+from robexpl.pipeline.commands import Failure
 from robexpl.study import _essence, sizes
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -37,20 +35,19 @@ class Cell(NamedTuple):
             return self.text
 
 
-def read(template: Path) -> str:
+def read(source: Path) -> str:
     """Return the text of a template; raise ValueError where it is none."""
     try:
-        text = template.read_text(encoding="utf-8")
+        text = source.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ValueError(f"{template.name} is no template: it is not UTF-8 text") from None
+        raise ValueError(f"{source.name} is no template: it is not UTF-8 text") from None
     if not cells(text):
-        raise ValueError(f"{template.name} is no template: no line starts with # %%")
+        raise ValueError(f"{source.name} is no template: no line starts with # %%")
     return text
 
 
 def cells(text: str) -> list[Cell]:
     """Return the cells of a template.
-
     >>> [(cell.kind, cell.tags) for cell in cells('# %% tags=["full"]\\n1\\n# %% [markdown]\\n# Words.')]
     [('code', ('full',)), ('markdown', ())]
     """
@@ -65,7 +62,6 @@ def cells(text: str) -> list[Cell]:
 
 def declared(text: str) -> dict[str, Any]:
     """Return what the cell tagged `parameters` assigns: names and values, None for a value that is no literal.
-
     >>> declared('# %% tags=["parameters"]\\nseeds = 0\\n')
     {'seeds': 0}
     """
@@ -77,17 +73,30 @@ def declared(text: str) -> dict[str, Any]:
     return found
 
 
-def parameters(template: Path, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a run, sorted: what is given, and the profile that a dataset belongs to.
+def given(texts: Iterable[str]) -> dict[str, str]:
+    """Return KEY=VALUE texts as names and values; raise Failure where one is none or comes twice."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise Failure(f"expected a parameter as KEY=VALUE, got {text!r}", 2)
+        if name in found:
+            raise Failure(f"expected each parameter once, got {name!r} twice", 2)
+        found[name] = value
+    return found
+
+
+def parameters(source: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a run, sorted: those wanted, and the profile that a dataset belongs to.
 
     Raises Failure for a parameter that the template does not declare, ValueError for a value that cannot be run with.
     """
-    known = declared(read(template))
-    for name in given:
+    known, params = declared(read(source)), {}
+    for name, value in wanted.items():
         if name not in known:
             listed = ", ".join(known) or "none"
-            raise commands.Failure(f"unknown parameter {name!r}; {template.name} declares: {listed}", 2)
-    params = {name: commands.fitting(name, value, known[name]) for name, value in given.items()}
+            raise Failure(f"unknown parameter {name!r}; {source.name} declares: {listed}", 2)
+        params[name] = _fitting(name, value, known[name])
     for name, allowed in (("profile", sizes.profiles()), ("dataset", data.names())):
         if name in params and params[name] not in allowed:
             raise ValueError(f"unknown {name} {params[name]!r}; known: {', '.join(allowed)}")
@@ -98,16 +107,34 @@ def parameters(template: Path, given: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(params.items()))
 
 
+def _fitting(name: str, value: Any, default: Any) -> Any:
+    """Return a parameter's value, of its default's type and finite; a text is read as JSON where no text is due."""
+    if isinstance(value, str) and not isinstance(default, str):
+        try:
+            value = json.loads(value)  # no 010, no 1_0, no 0x10: these stay text, which no number takes
+        except ValueError:
+            pass
+    if type(default) is int and type(value) is not int:
+        raise ValueError(f"expected {name} as a whole number, got {value!r}")
+    if type(default) is float and type(value) is int:
+        value = float(value)
+    if default is not None and type(value) is not type(default):
+        raise ValueError(f"expected {name} as {type(default).__name__}, such as {default!r}, got {value!r}")
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise ValueError(f"expected {name} as finite numbers or text, got {value!r}") from None
+    return value
+
+
 def left_out(tags: Iterable[str], values: dict[str, Any]) -> bool:
     """Tell whether a cell with these tags is left out of the notebook with these parameters.
-
     >>> left_out(["tabular"], {"dataset": "digits"}), left_out(["full"], {"profile": "demo"})
     (True, True)
     """
-    tags, dataset = set(tags), values.get("dataset")
+    dataset, kinds = values.get("dataset"), set(tags) & set(sizes.KINDS)
     if "full" in tags and values.get("profile", "full") != "full":
         return True
-    kinds = tags & set(sizes.KINDS)
     return bool(kinds and dataset) and sizes.kind_of(dataset) not in kinds
 
 
@@ -117,16 +144,15 @@ def kept(text: str, params: dict[str, Any]) -> list[Cell]:
     return [cell for cell in cells(text) if not left_out(cell.tags, values)]
 
 
-def notebook(template: Path, params: dict[str, Any]) -> Any:
+def notebook(source: Path, params: dict[str, Any]) -> Any:
     """Return a template as the notebook that papermill runs with these parameters."""
     import jupytext
     import nbformat
 
-    text = read(template)
-    made = jupytext.reads(text, fmt="py:percent")
+    text = read(source)
+    made, values = jupytext.reads(text, fmt="py:percent"), {**declared(text), **params}
     made.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     for cell in made.cells:
         cell.metadata.setdefault("tags", [])
-    values = {**declared(text), **params}
     made.cells = [cell for cell in made.cells if not left_out(cell.metadata.tags, values)]
     return made

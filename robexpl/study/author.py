@@ -1,6 +1,5 @@
 """The eight networks behind the thesis' Table 1, as its author published them, read into our own perceptrons."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +43,8 @@ SHA256 = {
 
 def load_author_network(dataset: str, regime: str) -> nn.Sequential:
     """Load the author's network for "mnist" or "california" and one of the four regimes, as a `models.mlp`.
-
     It maps (n, 784) or (n, 8) to logits (n, 10) or (n, 2); pixels and features are in the order of `data.load`.
     Raises ValueError for unknown names, DataError for a missing or damaged file.
-
     >>> load_author_network("digits", "weak")
     Traceback (most recent call last):
     ValueError: unknown author's dataset 'digits'; known: mnist, california
@@ -55,20 +52,17 @@ def load_author_network(dataset: str, regime: str) -> nn.Sequential:
     checks.one_of("author's dataset", dataset, FOLDERS)
     checks.one_of("regime", regime, REGIMES)
     file = f"{FOLDERS[dataset]}/{FILES[regime]}"
-    path = fetch(f"thesis/{file}", SHA256[dataset][regime], [URL + file])
-    return read_network(path, SHAPES[dataset])
+    return read_network(fetch(f"thesis/{file}", SHA256[dataset][regime], [URL + file]), SHAPES[dataset])
 
 
 def read_network(path: Path, shape: tuple[int, int, int]) -> nn.Sequential:
     """Read a Julia BSON file that holds a Flux chain Dense(inputs => hidden, relu), Dense(hidden => outputs).
-
     Only numbers are taken from the file; nothing in it is ever executed. Raises DataError where it holds anything else.
     """
     inputs, hidden, outputs = shape
     expected = [("relu", (hidden, inputs)), ("identity", (outputs, hidden))]
     try:
-        document = bson.decode(path.read_bytes())
-        layers = [_dense(document, layer) for layer in _chain(document)]
+        layers = _layers(bson.decode(path.read_bytes()))
     except (bson.errors.BSONError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} is no Julia network that can be read: {error!r}") from None
     found = [(activation, weight.shape) for activation, weight, _ in layers]
@@ -80,42 +74,32 @@ def read_network(path: Path, shape: tuple[int, int, int]) -> nn.Sequential:
     return models.from_weights(weights)
 
 
-def _chain(document: Mapping[str, Any]) -> list[Any]:
+def _layers(document: dict[str, Any]) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Return activation, weight and bias of the dense layers in a document."""
+
+    def resolved(node: Any) -> Any:
+        if node.get("tag") == "backref":  # Julia counts from 1 and keeps what it uses more than once in a list
+            return document["_backrefs"][int(node["ref"]) - 1]
+        return node
+
+    def name(node: Any) -> str:
+        return resolved(node["type"])["name"][-1]
+
+    def checked(node: Any, tag: str, kind: str) -> Any:
+        node = resolved(node)
+        if (node["tag"], name(node)) != (tag, kind):
+            raise ValueError(f"expected {tag} {kind}, got {node['tag']} {name(node)}")
+        return node
+
+    def array(node: Any) -> np.ndarray:
+        node = checked(node, "array", "Float32")
+        size = [int(side) for side in node["size"]]
+        values = np.frombuffer(node["data"], "<f4").reshape(size, order="F")  # the first index runs fastest
+        if not np.isfinite(values).all():
+            raise ValueError("expected finite weights")
+        return np.array(values, dtype=np.float32, order="C")  # a copy: torch wants to own it
+
     (variable,) = set(document) - {"_backrefs"}  # the name that the saved variable had, another in each file
-    chain = _struct(document, document[variable], "Chain")
-    return _resolve(document, chain[0])["data"]  # a tuple of layers
-
-
-def _dense(document: Mapping[str, Any], layer: Any) -> tuple[str, np.ndarray, np.ndarray]:
-    weight, bias, activation = _struct(document, layer, "Dense")
-    function = _resolve(document, _resolve(document, activation)["type"])["name"][-1].lstrip("#")
-    return function, _array(document, weight), _array(document, bias)
-
-
-def _struct(document: Mapping[str, Any], node: Any, kind: str) -> list[Any]:
-    """Return the fields of a Julia struct such as Flux.Dense."""
-    node = _resolve(document, node)
-    name = _resolve(document, node["type"])["name"][-1]
-    if node["tag"] != "struct" or name != kind:
-        raise ValueError(f"expected a struct {kind}, got {node['tag']} {name}")
-    return node["data"]
-
-
-def _array(document: Mapping[str, Any], node: Any) -> np.ndarray:
-    """Return a Julia array of Float32: raw little-endian numbers, the first index running fastest."""
-    node = _resolve(document, node)
-    name = _resolve(document, node["type"])["name"][-1]
-    if node["tag"] != "array" or name != "Float32":
-        raise ValueError(f"expected an array of Float32, got {node['tag']} of {name}")
-    size = [int(side) for side in node["size"]]
-    values = np.frombuffer(node["data"], "<f4").reshape(size, order="F")
-    if not np.isfinite(values).all():
-        raise ValueError("expected finite weights")
-    return np.array(values, dtype=np.float32, order="C")  # a copy: torch wants to own it
-
-
-def _resolve(document: Mapping[str, Any], node: Any) -> Any:
-    """Follow a back-reference; Julia counts from 1 and stores what is used more than once in a list of its own."""
-    if node.get("tag") == "backref":
-        return document["_backrefs"][int(node["ref"]) - 1]
-    return node
+    chain = checked(document[variable], "struct", "Chain")["data"]
+    layers = [checked(layer, "struct", "Dense")["data"] for layer in resolved(chain[0])["data"]]
+    return [(name(resolved(relu)).lstrip("#"), array(weight), array(bias)) for weight, bias, relu in layers]

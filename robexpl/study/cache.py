@@ -4,12 +4,10 @@ An entry is one file: a line with the SHA-256 of the rest, then safetensors whos
 Deleting the cache changes how long things take, never what comes out.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -29,26 +27,20 @@ Arrays = dict[str, Any]
 
 def cached(stage: Callable[..., Arrays]) -> Callable[..., Arrays]:
     """Decorate a stage, a function from plain arguments to a dict of tensors or arrays, so that it runs once per key.
-
     The key rests on the arguments, the torch version and the code that the stage uses (see `provenance.digest`).
     Dataclasses among the arguments bring the code of their class and of the functions that their method `code()`
     names, if they have one: so an argument "mnist" or "fgsm" brings the code of its file.
-
     The decorated function has `.stage_name`, `.key(*args, **kwargs)` and `.path(*args, **kwargs)`.
     Raises ValueError for arguments that JSON has no form for, and OSError where the entry cannot be written.
-
     >>> cached(describe).key("one") == cached(describe).key("another")
     False
     """
     name, signature = stage.__name__, inspect.signature(stage)
 
     def identity(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        bound = signature.bind(*args, **kwargs)
+        bound, code = signature.bind(*args, **kwargs), [stage]
         bound.apply_defaults()
-        arguments = {key: _plain(value, f"{name}({key})") for key, value in bound.arguments.items()}
-        code = [stage]
-        for value in _dataclasses(list(bound.arguments.values())):
-            code += [type(value), *(value.code() if hasattr(value, "code") else ())]
+        arguments = {key: _plain(value, f"{name}({key})", code) for key, value in bound.arguments.items()}
         version = torch.__version__.split("+")[0]
         return {"stage": name, "arguments": arguments, "code": provenance.digest(code), "torch": version}
 
@@ -78,34 +70,23 @@ def cached(stage: Callable[..., Arrays]) -> Callable[..., Arrays]:
 
 def checkpoint_path(stage: Callable[..., Arrays], *args: Any, **kwargs: Any) -> Path:
     """Return the file beside a stage's entry in which the stage may keep its state while it runs.
-
     >>> checkpoint_path(cached(describe), "one").suffix
     '.part'
     """
-    file = stage.path(*args, **kwargs)
-    return file.with_name(f"{file.name}.part")
+    return stage.path(*args, **kwargs).with_suffix(".part")
 
 
-def _dataclasses(value: Any) -> Iterator[Any]:
-    """Yield the dataclasses within an argument, in their order."""
-    if is_dataclass(value) and not isinstance(value, type):
-        yield value
-        value = [getattr(value, field.name) for field in fields(value)]
-    if isinstance(value, (tuple, list, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _dataclasses(item)
-
-
-def _plain(value: Any, where: str) -> Any:
-    """Return an argument as JSON, exactly; raise ValueError for what has no name on disk, such as a tensor."""
+def _plain(value: Any, where: str, code: list[Callable]) -> Any:
+    """Return an argument as JSON, exactly, and add to `code` what its dataclasses bring; refuse others, as tensors."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (tuple, list)):
-        return [_plain(item, where) for item in value]
+        return [_plain(item, where, code) for item in value]
     if isinstance(value, dict):
-        return {str(key): _plain(item, where) for key, item in value.items()}
+        return {str(key): _plain(item, where, code) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        parts = {field.name: _plain(getattr(value, field.name), where) for field in fields(value)}
+        code += [type(value), *getattr(value, "code", tuple)()]
+        parts = {field.name: _plain(getattr(value, field.name), where, code) for field in fields(value)}
         return {"": type(value).__name__, **parts}
     raise ValueError(f"expected plain arguments of a cached stage, got {type(value).__name__} in {where}")
 
@@ -150,5 +131,4 @@ def _read(file: Path) -> Arrays | None:
 def describe(payload: bytes) -> dict[str, Any]:
     """Return what made an entry, from the metadata of its safetensors payload (the file without its first line)."""
     size = int.from_bytes(payload[:8], "little")
-    header = json.loads(payload[8 : 8 + size])
-    return json.loads(header["__metadata__"]["robexpl"])
+    return json.loads(json.loads(payload[8 : 8 + size])["__metadata__"]["robexpl"])

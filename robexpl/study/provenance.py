@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -133,7 +133,7 @@ def _reach(roots: Iterable[Use]) -> Found:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def _definition(source: Source, name: str) -> tuple[str, set[Use]]:
     """Return the text of what binds a name, without what cannot change a result, and what it uses."""
     nodes, rows = source.defined[name], set()

@@ -5,39 +5,29 @@ up to the order in which floating-point sums are taken. The report itself trains
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from robexpl import checks
-from robexpl.attacks._loops import ascend_within, start_points
+from robexpl import checks, models
+from robexpl.attacks._loops import ascend, direction, start_points
 from robexpl.data import Dataset
-from robexpl.gradients import Pull, Vjp
-from robexpl.models import from_weights, mlp
-from robexpl.models.mlp import HIDDEN
+from robexpl.gradients import Pull
 from robexpl.progress import bar
 from robexpl.regimes import Adversary, adversary, name_of
 from robexpl.seeds import torch_generator
 
-Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # (S, d, h), (S, 1, h), (S, h, classes), (S, 1, classes)
+Weights = list[Tensor]  # (S, h, d), (S, h), (S, classes, h), (S, classes)
 
 
 def fit_seeds(
-    datasets: Dataset | Sequence[Dataset],
-    regime: str | Adversary,
-    *,
-    seeds: Sequence[int],
-    early_stop: bool = False,
-    epochs: int = 20,
-    batch_size: int = 32,
-    learning_rate: float = 1e-3,
-    device: str | torch.device = "cpu",
-) -> list[nn.Sequential]:
+    datasets: Dataset | Sequence[Dataset], regime: str | Adversary, *, seeds: Sequence[int], early_stop: bool = False,
+    epochs: int = 20, batch_size: int = 32, learning_rate: float = 1e-3, device: str | torch.device = "cpu",
+) -> list[nn.Sequential]:  # fmt: skip
     """Train one network per seed, all at once on `device`, as `training.fit` does one by one; return them on the CPU.
-
     `datasets` is one for all seeds or one per seed, of equal shapes. Initial weights, order of the batches and noise of
     the attacks come from each seed's own streams, drawn on the CPU, so that every device sees the same ones.
-
     >>> from robexpl import data
     >>> len(fit_seeds(data.load("breast_cancer"), "standard", seeds=[0, 1], epochs=1))
     2
@@ -45,42 +35,44 @@ def fit_seeds(
     opponent, name = adversary(regime), name_of(regime)
     checks.positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     checks.refuse_type("early_stop", early_stop, bool)
-    if isinstance(seeds, str) or not isinstance(seeds, Sequence):
-        raise ValueError(f"expected seeds as a list of integers, got {seeds!r}")
+    listed = isinstance(seeds, Sequence) and not isinstance(seeds, str)
+    checks.refuse_unless(listed, f"expected seeds as a list of integers, got {seeds!r}")
     for seed in seeds:
         checks.non_negative(seed=seed)
     device = _device(device)
     x, y, box, first = _stack(datasets, len(seeds), device)
-    hidden = HIDDEN["image" if first.image_shape else "tabular"]
-    parameters = _initial(x.shape[-1], hidden, first.n_classes, seeds, device)
+    shape = x.shape[2], first.n_classes, first.image_shape
+    networks = [models.build("mlp", *shape, generator=torch_generator(seed, "weights")) for seed in seeds]
+    stacked = torch.func.stack_module_state(networks)[0].values()
+    weights = [part.detach().to(device).requires_grad_() for part in stacked]
     orders = [torch_generator(seed, "order") for seed in seeds]
     noises = [torch_generator(seed, "attack", name) for seed in seeds]
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    optimizer = torch.optim.Adam(weights, lr=learning_rate, fused=True)
     each = torch.arange(len(seeds), device=device)[:, None] if len(x) > 1 else 0
     progress = bar(range(int(epochs)), desc=f"{first.name} {name} {len(seeds)} seeds")
     for epoch in progress:
         order = torch.stack([torch.randperm(x.shape[1], generator=generator) for generator in orders]).to(device)
         losses = []
         for rows in order.split(int(batch_size), dim=1):  # (S, b)
-            clean, label = x[each, rows], nn.functional.one_hot(y[each, rows], first.n_classes).to(x.dtype)
-            if opponent is None:
-                losses.append(_backward(parameters, clean, label, 1.0))
-            else:
-                start = [
-                    start_points(part, opponent.step_size, noise) for part, noise in zip(clean, noises, strict=True)
-                ]
-                adversarial = _attack(parameters, clean, label, torch.stack(start), box, opponent, early_stop)
-                both, twice = torch.cat([adversarial, clean], 1), torch.cat([label, label], 1)
-                losses.append(_backward(parameters, both, twice, 2.0))
+            inputs, labels = x[each, rows], y[each, rows]
+            if opponent is not None:
+                pairs = zip(inputs, noises, strict=True)
+                start = torch.stack([start_points(part, opponent.step_size, noise) for part, noise in pairs])
+                adversarial = _attack(weights, inputs, labels, start, box, opponent, early_stop)
+                inputs, labels = torch.cat([adversarial, inputs], 1), torch.cat([labels, labels], 1)
+            optimizer.zero_grad()
+            logits, _ = _run(weights, inputs.flatten(0, 1))
+            each_row = nn.functional.cross_entropy(logits, labels.flatten(), reduction="none")
+            loss = (1.0 if opponent is None else 2.0) * each_row.view(labels.shape).mean(1)  # (S,)
+            loss.sum().backward()
             optimizer.step()
-        loss = torch.stack(losses).mean(0)  # (S,)
+            losses.append(loss.detach())
+        loss = torch.stack(losses).mean(0)
         if bad := [seed for seed, value in zip(seeds, loss.tolist(), strict=True) if not value < float("inf")]:
             raise ValueError(f"expected a finite training loss, got none in epoch {epoch + 1} of {name}, seeds {bad}")
         progress.set_postfix(loss=f"{float(loss.mean()):.3f}")
-    w1, b1, w2, b2 = (part.detach().cpu() for part in parameters)
-    named = zip(w1.mT, b1[:, 0], w2.mT, b2[:, 0], strict=True)
-    names = ("0.weight", "0.bias", "2.weight", "2.bias")
-    return [from_weights({n: part.contiguous() for n, part in zip(names, parts, strict=True)}) for parts in named]
+    trained = zip(*(part.detach().cpu() for part in weights), strict=True)
+    return [models.from_weights(dict(zip(networks[0].state_dict(), own, strict=True))) for own in trained]
 
 
 def _device(name: str | torch.device) -> torch.device:
@@ -113,66 +105,34 @@ def _stack(
     return x.to(device), y.to(device), (low, high), every[0]
 
 
-def _initial(inputs: int, hidden: int, outputs: int, seeds: Sequence[int], device: str | torch.device) -> Weights:
-    models = [mlp(inputs, hidden, outputs, generator=torch_generator(seed, "weights")) for seed in seeds]
-    parts = []
-    for layer in (0, 2):
-        parts.append(torch.stack([model[layer].weight.detach().t() for model in models]))
-        parts.append(torch.stack([model[layer].bias.detach()[None] for model in models]))
-    return tuple(part.to(device).contiguous().requires_grad_() for part in parts)
+def _run(weights: Weights, x: Tensor) -> tuple[Tensor, Pull]:
+    """Return logits and pullback as a function of `gradients.vjp` does, for rows (S b, d) that lie seed by seed."""
+    w1, b1, w2, b2 = weights
+    hidden = torch.baddbmm(b1[:, None], x.view(len(w1), -1, x.shape[1]), w1.mT).relu_()  # (S, b, h)
+    logits = torch.baddbmm(b2[:, None], hidden, w2.mT)
+
+    def pull(v: Tensor) -> Tensor:
+        back = torch.bmm(v.view(logits.shape), w2).mul_(hidden.sign())
+        return torch.bmm(back, w1).flatten(0, 1)
+
+    return logits.flatten(0, 1), pull
 
 
-def _forward(parameters: Weights, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return activations (S, b, h) and logits (S, b, classes)."""
-    w1, b1, w2, b2 = (part.detach() for part in parameters)
-    hidden = torch.baddbmm(b1, x, w1).relu_()
-    return hidden, torch.baddbmm(b2, hidden, w2)
-
-
-def _vjp(parameters: Weights) -> Vjp:
-    """Return logits and pullback of all networks as `gradients.vjp` does, for rows (S b, d) that lie seed by seed."""
-    w1, _, w2, _ = (part.detach() for part in parameters)
-
-    def run(x: Tensor) -> tuple[Tensor, Pull]:
-        hidden, logits = _forward(parameters, x.view(len(w1), -1, x.shape[1]))
-
-        def pull(v: Tensor) -> Tensor:
-            back = torch.bmm(v.view(logits.shape), w2.mT).mul_(hidden.sign())
-            return torch.bmm(back, w1.mT).flatten(0, 1)
-
-        return logits.flatten(0, 1), pull
-
-    return run
-
-
+@torch.no_grad()
 def _attack(
-    parameters: Weights, x: Tensor, one_hot: Tensor, start: Tensor, box: tuple[Tensor, Tensor], opponent: Adversary,
+    weights: Weights, x: Tensor, y: Tensor, start: Tensor, box: tuple[Tensor, Tensor], opponent: Adversary,
     early_stop: bool,
 ) -> Tensor:  # fmt: skip
     """Perturb x (S, b, d) as `training.fit` does, by projected steps or until any entry of a seed's batch has moved."""
-    low, high = (edge.expand_as(x).flatten(0, 1) for edge in box)
-    run, rows, labels = _vjp(parameters), x.flatten(0, 1), one_hot.flatten(0, 1)
+    run, rows, (low, high) = partial(_run, weights), x.flatten(0, 1), (edge.expand_as(x).flatten(0, 1) for edge in box)
+    one_hot = nn.functional.one_hot(y.flatten(), weights[3].shape[1]).to(x.dtype)
     adv = torch.clamp(start.flatten(0, 1), low, high)
     if not early_stop:
-        return ascend_within(run, rows, labels, adv, opponent, (low, high)).view(x.shape)
+        return ascend(run, rows, one_hot, adv, opponent, (low, high))[0].view(x.shape)
     for _ in range(int(opponent.steps)):
         going = (adv - rows).abs().view(x.shape).amax((1, 2)) < opponent.eps  # (S,): each seed ends by itself
         if not going.any():
             break
-        logits, pull = run(adv)
-        sign = pull(torch.softmax(logits, 1).sub_(labels)).sign_()
-        step = sign * (going * opponent.step_size).repeat_interleave(x.shape[1])[:, None]
-        adv = torch.clamp(adv.add_(step), low, high)
+        sizes = (going * opponent.step_size).repeat_interleave(x.shape[1])[:, None]
+        adv = torch.clamp(adv + direction(run, adv, one_hot) * sizes, low, high)
     return adv.view(x.shape)
-
-
-def _backward(parameters: Weights, x: Tensor, one_hot: Tensor, scale: float) -> Tensor:
-    """Set the gradients of scale * mean CE of every seed and return these losses, as `gradients.backward` does."""
-    w1, b1, w2, b2 = parameters
-    hidden, logits = _forward(parameters, x)
-    log_probabilities = torch.log_softmax(logits, -1)
-    delta = (log_probabilities.exp() - one_hot).mul_(scale / x.shape[1])  # (S, b, classes)
-    w2.grad, b2.grad = torch.bmm(hidden.mT, delta), delta.sum(1, keepdim=True)
-    delta = torch.bmm(delta, w2.detach().mT).mul_(hidden.sign())
-    w1.grad, b1.grad = torch.bmm(x.mT, delta), delta.sum(1, keepdim=True)
-    return -scale * (log_probabilities * one_hot).sum(-1).mean(1)

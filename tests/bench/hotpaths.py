@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from robexpl import attacks, data, metrics, models
 from robexpl.data import Dataset
 from robexpl.generators import ecco
-from robexpl.metrics import _ssim_maps
 from robexpl.regimes import ADVERSARIES, Adversary
 from robexpl.seeds import torch_generator
 from robexpl.training import fit
 
 PIXELS, HIDDEN, CLASSES = 784, 128, 10
+SSIM = metrics.module("ssim")
 PRODUCT = 4 * HIDDEN * (PIXELS + CLASSES)  # operations of one image's logits and of their pullback to the image
 
 
@@ -160,9 +160,9 @@ def similarity_path(dataset: Dataset, *, queries: int = 100, few: int = 10) -> H
     whole, cropped = peers.scikit_image(*small), peers.scikit_image(*small, cropped=True)
 
     def ours(name: str, fused: bool, *, kept: bool = True, rows: int = queries) -> Variant:
-        known = lambda: metrics.Reference("ssim", SHAPE, PIXELS, {0: _ssim_maps.bank(b, SHAPE, fused=fused)})  # noqa: E731
+        known = lambda: metrics.Reference("ssim", SHAPE, PIXELS, {0: SSIM.bank(b, SHAPE, fused=fused)})  # noqa: E731
         x, before, k = a[:rows], known(), min(100, len(b))
-        results = lambda: (_ssim_maps.scores(a[:few], before.groups[0])[:, : 4 * few].double(), whole)  # noqa: E731
+        results = lambda: (SSIM.scores(a[:few], before.groups[0])[:, : 4 * few].double(), whole)  # noqa: E731
         return Variant(name, len(x) * len(b), lambda: metrics.nearest(x, 0, before if kept else known(), k=k), results)
 
     def peer(name: str, compare: peers.Similarity, columns: int, expected: Tensor) -> Variant:
