@@ -46,7 +46,7 @@ current: $(READY)  ## list what of the stored notebooks, results and paper is ol
 	@$(PIPE) current
 verify: $(READY)  ## compute every full result anew from an empty cache and compare: hours; TOLERANCE=0.02
 	@$(if $(SEEDS),echo "FAILED verify: expected no SEEDS: the stored results have their own" >&2; exit 1)
-	$(PIPE) verify --tolerance "$(TOLERANCE)" $(OPTIONS)
+	$(VENV)/bin/python tests/compare.py --anew --tolerance "$(TOLERANCE)" $(OPTIONS)
 golden: $(READY)  ## execute the small notebooks afresh and store them for the tests: 3 to 4 minutes
 	@$(PIPE) golden $(if $(JOBS),--jobs "$(JOBS)")
 bench: $(READY)  ## measure the hot paths against their peers, to paper/generated/bench-*.csv: 5 to 8 minutes

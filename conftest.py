@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 from nbval.plugin import IPyNbCell
 
-from robexpl.pipeline.compare import output_differences
+sys.path.insert(0, str(Path(__file__).parent / "tests"))
+
+from compare import output_differences
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of several processes: its settings are those of the first
 

@@ -120,7 +120,9 @@ searched.groupby("condition", sort=False).head(2)[columns].round(3)
 # %%
 page.table(means, "means", show=False)
 chosen = means["condition"] == condition.name
-means[chosen][["stop", "regime", "mean", "low", "high", "sd", "validity", "converged", "steps", "n", "n_seeds"]].round(3)
+means[chosen][["stop", "regime", "mean", "low", "high", "sd", "validity", "converged", "steps", "n", "n_seeds"]].round(
+    3
+)
 
 # %% [markdown]
 # ## Robust against standard
@@ -192,8 +194,8 @@ fixed, finer = gap.loc[("as_run", "fixed")], gap.loc[("as_run", "finer")]
 page.holds(
     "In the condition `as_run` most searches in the standard network start where the fixed step diverges, and the step "
     "size makes part of the gap: with the same step budget in finer steps the difference between the strong and the "
-    f"standard network goes from {fixed['mean']:+.3f} [{fixed['low']:.3f}, {fixed['high']:.3f}] to {finer['mean']:+.3f} "
-    f"[{finer['low']:.3f}, {finer['high']:.3f}].",
+    f"standard network goes from {fixed['mean']:+.3f} [{fixed['low']:.3f}, {fixed['high']:.3f}] to "
+    f"{finer['mean']:+.3f} [{finer['low']:.3f}, {finer['high']:.3f}].",
     convergence.query("condition == 'as_run' and regime == 'standard'")["beyond"].item() > 0.5
     and fixed["high"] < finer["low"]
     and finer["side"] == "lower",
@@ -241,8 +243,8 @@ house.loc[change.nlargest(8).index].round(2)
 row = corrected.set_index(["stop", "regime"]).loc[("generator_conditions", "strong")]
 page.holds(
     "On MNIST adversarial training makes counterfactuals more plausible at the boundary and under the generator "
-    f"conditions, in every condition; under the latter the strongest adversary lowers implausibility by {-row['mean']:.3f} "
-    f"[{-row['high']:.3f}, {-row['low']:.3f}].",
+    "conditions, in every condition; under the latter the strongest adversary lowers implausibility by "
+    f"{-row['mean']:.3f} [{-row['high']:.3f}, {-row['low']:.3f}].",
     (differences["side"] == "lower").all(),
 )
 

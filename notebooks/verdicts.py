@@ -26,7 +26,7 @@ from matplotlib.colors import ListedColormap
 
 from robexpl.pipeline import publish, style
 from robexpl.study import claims as claimed
-from robexpl.study import estimates, frames, grid, rules, sizes, thesis, variations
+from robexpl.study import audit, estimates, frames, grid, rules, sizes, thesis, variations
 
 study = sizes.whole(profile, seeds)
 page = publish.Page("verdicts", study)
@@ -61,7 +61,7 @@ within = None
 # %% tags=["full"]
 within = 0
 for one in study.both:
-    cells = frames.counterfactuals(variations.audit_cells(one)).query("factor == 1")
+    cells = frames.counterfactuals(audit.cells(one)).query("factor == 1")
     theirs = thesis.implausibilities(one.dataset, files=True)
     within += int((estimates.with_thesis(estimates.summaries(cells, ["stop", "regime"]), theirs)["z"].abs() <= 2).sum())
 

@@ -15,3 +15,8 @@ def __getattr__(name: str) -> ModuleType:
     if name in (*PARTS, "ecco"):
         return importlib.import_module(f"robexpl.{'generators.' if name == 'ecco' else ''}{name}")
     raise AttributeError(f"module 'robexpl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the parts, too, that were not used yet."""
+    return sorted({*globals(), *PARTS, "ecco"})

@@ -19,20 +19,22 @@ from robexpl.seeds import torch_generator
 def fit(
     dataset: Dataset, regime: str | Adversary, *, seed: int, early_stop: bool = False, epochs: int = 20,
     batch_size: int = 32, learning_rate: float = 1e-3, model: nn.Module | None = None, architecture: str = "mlp",
-    history: list[dict[str, float]] | None = None, checkpoint: str | Path | None = None,
+    rounded: bool = False, history: list[dict[str, float]] | None = None, checkpoint: str | Path | None = None,
 ) -> nn.Module:  # fmt: skip
     """Train a network on `dataset` in a regime: "standard", "weak", "medium", "strong" or an adversary of one's own.
     Adam on the mean CE(f(x), y), in adversarial regimes CE(f(x'), y) + CE(f(x), y) with x' made by PGD against the
-    current network (thesis, Eq. 1, and the clean term of the author's code); `early_stop`: the author's PGD, which ends
-    when any entry of the batch has moved by eps. All regimes of a seed share first weights (unless `model` is given and
-    trained) and batches. `history` gets a row per epoch: loss, mean PGD steps, mean largest perturbation. `checkpoint`
-    is a file that holds the state until training ends: the same call goes on from it to the same weights, bit for bit.
+    current network (thesis, Eq. 1, and the clean term of the author's code). `early_stop`: the author's PGD, which ends
+    when any entry of the batch has moved by eps; `rounded`: as in `attacks.fgsm`. All regimes of a seed share their
+    batches and, unless `model` is given and trained, first weights. `history` gets a row per epoch: loss, mean PGD
+    steps, mean largest perturbation. `checkpoint` is a file that holds the state until training ends: the same call
+    goes on from it to the same weights, bit for bit.
     >>> from robexpl import data
     >>> fit(data.load("breast_cancer"), "weak", seed=0, epochs=1)[2].weight.shape
     torch.Size([2, 10])
     """
     checks.refuse_type("dataset", dataset, Dataset)
     checks.refuse_type("early_stop", early_stop, bool)
+    checks.refuse_type("rounded", rounded, bool)
     checks.refuse_type("history", history, (list, type(None)))
     checks.refuse_type("checkpoint", checkpoint, (str, Path, type(None)))
     checks.non_negative(seed=seed)
@@ -53,7 +55,7 @@ def fit(
     if checkpoint is not None:
         form = [(name, tuple(value.shape)) for name, value in model.state_dict().items()]
         content = [sha256(part.cpu().contiguous().flatten().view(torch.uint8).numpy()) for part in (x, y, *box)]
-        about = repr((opponent, seed, early_stop, epochs, batch_size, learning_rate, form, content))
+        about = repr((opponent, seed, early_stop, rounded, epochs, batch_size, learning_rate, form, content))
         past = _resume(Path(checkpoint), about, model, optimizer, order, noise)
     history = [] if history is None else history
     history.extend(past)
@@ -68,7 +70,7 @@ def fit(
                 one_hot = nn.functional.one_hot(label, classes).to(x.dtype)
                 start = torch.clamp(start_points(clean, opponent.step_size, noise), *box)
                 given = vjp(model), clean, one_hot, start, opponent, box
-                adversarial, steps = ascend(*given, "batch" if early_stop else False)
+                adversarial, steps = ascend(*given, "batch" if early_stop else False, rounded)
                 taken.append(float(steps[0]))
                 reached.append(float((adversarial - clean).abs_().amax(1).mean()))
                 # one pass over both halves: twice the mean over 2n rows is the sum of the two means

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from helpers import linear
+from helpers import Opaque, linear
 from strategies import fixed_network, wave
+from torch import nn
 
-from robexpl import attacks, checks, data, metrics, training
+from robexpl import attacks, checks, data, metrics, models, training
 from robexpl.attacks import _loops
 from robexpl.attacks.pgd import with_steps
 from robexpl.gradients import vjp
@@ -354,18 +355,21 @@ def test_a_network_with_masked_gradients_is_flagged(digits, trained):
     assert metrics.accuracy(hidden, transferred, digits.y_test) < honest + 0.1
 
 
-def test_a_saturated_network_is_flagged(digits, trained):
-    # the same answers, a hundred times as sure: the softmax is 0 or 1 exactly and its gradient is gone
+def test_a_saturated_network_is_attacked_as_any_other(digits, trained):
+    # the same answers, a hundred times as sure: the softmax is 0 or 1 exactly and, rounded, its gradient is gone
     sure = copy.deepcopy(trained)
     with torch.no_grad():
         sure[2].weight.mul_(100)
         sure[2].bias.mul_(100)
     x, y = digits.x_test, digits.y_test
     assert metrics.accuracy(sure, x, y) == metrics.accuracy(trained, x, y)
-    passed, accuracy = sanity_of(sure, digits)
-    honest = attacks.fgsm(trained, x, y, eps=0.2, bounds=BOX)
-    assert accuracy["pgd_projected"] > metrics.accuracy(sure, honest, y) + 0.2
-    assert not passed["gradient"]
+    passed, _ = sanity_of(sure, digits)
+    assert all(passed.values()), passed
+    how = {"eps": 0.2, "bounds": BOX}
+    found = {r: metrics.accuracy(sure, attacks.fgsm(sure, x, y, **how, rounded=r), y) for r in (True, False)}
+    honest = metrics.accuracy(trained, attacks.fgsm(trained, x, y, **how), y)
+    assert found[True] > honest + 0.2
+    assert abs(found[False] - honest) < 0.1
 
 
 # Attacks by name
@@ -488,3 +492,39 @@ def test_golden_values():
     torch.testing.assert_close(logits[0], torch.tensor(LOGITS, dtype=torch.double), **close)
     slope = pull(logits.softmax(1) - torch.nn.functional.one_hot(y, 3))
     torch.testing.assert_close(slope[0], torch.tensor(SLOPE, dtype=torch.double), **close)
+
+
+@pytest.mark.parametrize("scale", [1.0, 5.0, 20.0, 50.0])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_direction_is_that_of_exact_arithmetic_whatever_the_scale_of_the_logits(scale, classes, points, generator):
+    """In single precision p_y rounds to 1; the sign is still that of double precision with the sum taken exactly."""
+    model = models.mlp(12, 16, classes, generator=generator)
+    with torch.no_grad():
+        model[2].weight.mul_(scale)
+        labels = model(points).argmax(1)  # the rows that the network is surest of
+    exact = copy.deepcopy(model).double()
+    logits, pull = vjp(exact)(points.double())
+    others = torch.softmax(logits.masked_fill(nn.functional.one_hot(labels, classes) > 0, -torch.inf), 1)
+    gradient = pull(others - nn.functional.one_hot(labels, classes))
+    clear = gradient.abs() > 1e-4 * gradient.abs().amax(1, keepdim=True)  # signs of single entries, ties aside
+    moved = attacks.fgsm(model, points, labels, eps=1e-3, bounds=(-9, 9)) - points
+    assert bool((moved.sign() == gradient.sign())[clear].all())
+    opaque = Opaque(model)
+    assert torch.equal(moved, attacks.fgsm(opaque, points, labels, eps=1e-3, bounds=(-9, 9)) - points)
+
+
+def test_the_rounded_direction_is_lost_where_the_exact_one_is_not(points, generator):
+    model = models.mlp(12, 16, 2, generator=generator)
+    with torch.no_grad():
+        model[2].weight.mul_(200)
+        labels = model(points).argmax(1)
+        sure = torch.softmax(model(points), 1).amax(1) == 1
+    assert int(sure.sum()) > 5
+    how = {"eps": 0.1, "bounds": (0, 1)}
+    exact, rounded = (attacks.fgsm(model, points, labels, **how, rounded=r) for r in (False, True))
+    single = attacks.pgd(model, points, labels, **how, step_size=0.1, steps=1, start=points)
+    assert bool((exact != points).any(1).all())
+    assert not torch.equal(exact[sure], rounded[sure])
+    assert torch.allclose(exact, single)
+    accuracy = [float((model(x).argmax(1) == labels).float().mean()) for x in (exact, rounded)]
+    assert accuracy[0] <= accuracy[1]

@@ -7,12 +7,13 @@ import io
 import json
 from pathlib import Path
 
+import compare
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from robexpl.pipeline import compare, publish
+from robexpl.pipeline import publish
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from robexpl.study.places import ROOT
+
+pytestmark = pytest.mark.slow
 
 FILES = {
     "robexpl/data/wine.py": '''
@@ -131,7 +132,7 @@ SMALL = {  # so that it takes seconds
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with one more of each."""
     root = tmp_path_factory.mktemp("extended") / "a copy"
     for name in ("robexpl", "notebooks", "paper"):
@@ -147,7 +148,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for old, new in SMALL.items():
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new, 1))
-    yield root
+    return root
 
 
 def run(copy: Path, *arguments: str) -> subprocess.CompletedProcess:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from robexpl import attacks, checks, files, gradients, metrics, models, progress
 from robexpl.attacks import _loops
 from robexpl.generators import ecco
-from robexpl.metrics import _vectors
+from robexpl.metrics import _neighbours
 from robexpl.regimes import Adversary
 from robexpl.study import author, cache, places
 
@@ -277,14 +277,14 @@ def test_neighbours_are_the_first_of_all_distances_in_order(
 @given(x=arrays(clean=True), points=arrays(clean=True), p=st.sampled_from([1.0, 2.0]), seed=st.integers(0, 9))
 def test_distances_after_a_map_are_those_of_mapped_vectors(x: Tensor, points: Tensor, p: float, seed: int) -> None:
     matrix = torch.randn(4, D, generator=torch.Generator().manual_seed(seed)).double()
-    bank = _vectors.mapped(points, matrix)
+    bank = _neighbours.mapped(points, matrix)
     assert len(bank) == len(points)
-    found = _vectors.pairs(x, bank)
+    found = _neighbours.pairs(x, bank)
     assert found.dtype == torch.float64
     u = (x[:, None].double() - points[None].double()) @ matrix.T
     torch.testing.assert_close(found, u.square().sum(2).sqrt(), atol=1e-9, rtol=1e-9)
     gaps = (x[:, None] - points[None]).abs().pow(p).sum(2).pow(1 / p)
-    torch.testing.assert_close(_vectors.pairs(x, points, p), gaps, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(_neighbours.pairs(x, points, p), gaps, atol=1e-5, rtol=1e-5)
 
 
 # Files

@@ -17,7 +17,7 @@ from strategies import wave
 from torch import Tensor
 
 from robexpl import metrics
-from robexpl.metrics import _neighbours, _vectors
+from robexpl.metrics import _neighbours
 
 maps = metrics.module("ssim")
 
@@ -236,7 +236,7 @@ def test_blocks_order_and_preparation_do_not_matter(distance, generator, monkeyp
     shuffled = metrics.nearest(x, target, points[order], y[order], **settings)
     torch.testing.assert_close(shuffled, whole, atol=1e-6, rtol=0)
     monkeypatch.setattr(_neighbours, "QUERIES", 3)
-    monkeypatch.setattr(_vectors, "POINTS", 11)
+    monkeypatch.setattr(_neighbours, "POINTS", 11)
     torch.testing.assert_close(metrics.nearest(x, target, points, y, **settings), whole, atol=1e-6, rtol=0)
     assert metrics.nearest(x[:0], target[:0], points, y, **settings).shape == (0, 7)
 

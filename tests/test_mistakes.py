@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import compare
 import numpy as np
 import pooch
 import pytest
@@ -148,7 +149,7 @@ SINGLE = [
     ("rq1 --dataset digits --profile quick", "argument --profile: invalid choice: 'quick'"),
     ("rq1 --dataset digits --seeds 1,2", f"FAILED notebook: {SEEDS} of at least 1, such as 10, got '1,2'"),
 ]
-TABLES = {"run": RUN, "paper": COMPILE, "compare": COMPARE, "report": REPORT, "notebook": SINGLE}
+TABLES = {"run": RUN, "paper": COMPILE, "report": REPORT, "notebook": SINGLE, "compare": COMPARE}
 COMMANDS = [(f"{command} {arguments}", says) for command, rows in TABLES.items() for arguments, says in rows]
 COMMANDS += [
     ("", "the following arguments are required: COMMAND"),
@@ -162,7 +163,8 @@ def test_a_wrong_command_is_one_line_and_a_code(
 ) -> None:
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
     try:
-        code = pipeline.main(arguments.split())
+        name, *rest = arguments.split() or [""]
+        code = compare.main(rest) if name == "compare" else pipeline.main(arguments.split())
     except SystemExit as stop:
         code = stop.code
     shown = capsys.readouterr()
@@ -175,9 +177,13 @@ def test_a_wrong_command_is_one_line_and_a_code(
 
 
 def test_a_traceback_is_never_shown(place: Path) -> None:
-    for arguments in ("run latin.py a.ipynb", "compare cut stored", "paper --profile x"):
-        command = [sys.executable, "-m", "robexpl.pipeline", *arguments.split()]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=place, check=False)
+    study = ["-m", "robexpl.pipeline"]
+    for arguments in (
+        [*study, "run", "latin.py", "a.ipynb"],
+        [compare.__file__, "cut", "stored"],
+        [*study, "paper", "--profile", "x"],
+    ):
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=place, check=False)
         assert done.returncode in (1, 2)
         assert done.stdout == ""
         assert len(done.stderr.splitlines()) == 1

@@ -62,7 +62,7 @@ def test_full_results_are_those_of_the_present_code(
     made: tuple[plan.Notebook, str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ROBEXPL_GENERATED")
-    assert report.stale(report.target("full"), [made]) == {}, "make report"
+    assert report.target("full").stale([made]) == {}, "make report"
 
 
 @EVERY

@@ -1,4 +1,7 @@
-"""One list of dependencies, pinned, complete and free of what nobody imports; nothing is fetched unasked."""
+"""Dependencies are listed where they belong, pinned, complete and used; nothing is fetched unasked.
+
+That the package works where it is installed so is tested in test_install.py.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,18 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from importlib.metadata import distributions, packages_distributions, version
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
 from setuptools import find_packages
 
+import robexpl
 from robexpl.study.places import ROOT
 
 TOOLS = {
@@ -52,16 +58,43 @@ def pins() -> dict[str, str]:
     return {normal(name): number for name, number in pairs}
 
 
-def imported() -> set[str]:
-    paths = [path for folder in ("robexpl", "notebooks", "tests") for path in (ROOT / folder).glob("**/*.py")]
+def sources(*folders: str) -> set[Path]:
+    return {path for folder in folders for path in (ROOT / folder).glob("**/*.py")}
+
+
+def imported(paths: Iterable[Path]) -> set[str]:
+    """Return the packages, as they are named for pip, that files import."""
     names: set[str] = set()
-    for path in [*paths, ROOT / "conftest.py"]:
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module)
-    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - OURS
+    names = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - OURS
+    where = packages_distributions()
+    return {normal(where[name][0]) if name in where else name for name in names - {path.stem for path in TESTS}}
+
+
+KERNEL = ROOT / "robexpl" / "metrics" / "_kernel.py"  # numba's, which is optional
+TESTS = sources("tests") | {ROOT / "conftest.py"}
+STUDY = sources("robexpl/study", "robexpl/pipeline", "notebooks")
+CORE = sources("robexpl") - STUDY - {KERNEL} | {ROOT / "robexpl" / "study" / "sizes.py"}  # the README uses it, too
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def asked(project: dict[str, Any], *extras: str) -> set[str]:
+    """Return the packages that the project asks for with these extras."""
+    found = {normal(name) for name in project["dependencies"]}
+    for extra in extras:
+        for name in project["optional-dependencies"][extra]:
+            known = re.fullmatch(r"robexpl\[(\w+)\]", name)
+            found |= asked(project, known[1]) if known else {normal(name)}
+    return found
 
 
 def test_every_folder_of_the_package_is_installed() -> None:
@@ -96,11 +129,31 @@ def test_no_module_is_long() -> None:
 
 def test_the_list_holds_what_is_imported_and_no_more(setup: ModuleType) -> None:
     listed = {normal(name) for name in setup.requirements()}
-    where = packages_distributions()
-    tests = {path.stem for path in (ROOT / "tests").glob("**/*.py")}
-    needed = {normal(where[name][0]) if name in where else name for name in imported() - tests}
+    needed = imported(TESTS | STUDY | CORE | {KERNEL})
     assert needed - listed == set(), "imported but not in environment.yml"
     assert listed - needed - TOOLS == set(), "in environment.yml but never imported"
+
+
+def test_the_two_lists_are_equal(setup: ModuleType, project: dict[str, Any]) -> None:
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    named = [normal(name) for group in groups for name in group if not name.startswith("robexpl[")]
+    assert sorted(named) == sorted(normal(name) for name in setup.requirements())  # so each in one group alone
+
+
+def test_what_each_room_imports_is_what_its_extra_brings(project: dict[str, Any]) -> None:
+    assert imported(CORE) == asked(project)
+    assert asked(project, "fast") - asked(project) == imported({KERNEL}) - imported(CORE) == {"numba"}
+    assert imported(STUDY | {KERNEL}) <= asked(project, "report")
+    assert imported(TESTS) <= asked(project, "test")
+    bench = {path for path in sources("tests/bench") if not path.name.startswith("test_")}
+    assert imported(bench) <= asked(project, "bench")
+    assert "jupyterlab" in asked(project, "lab")
+
+
+def test_the_version_is_said_once(project: dict[str, Any]) -> None:
+    assert project["dynamic"] == ["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == robexpl.__version__
 
 
 def test_every_package_has_an_exact_version_and_it_is_installed(setup: ModuleType, pins: dict[str, str]) -> None:
@@ -115,13 +168,36 @@ def test_the_list_is_one_that_conda_reads(setup: ModuleType) -> None:
     assert [entry for entry in entries if not entry.startswith("--")] == setup.requirements()
 
 
-def test_the_python_versions_agree(setup: ModuleType) -> None:
+def test_the_python_versions_agree(setup: ModuleType, project: dict[str, Any]) -> None:
     (low, high), environment = setup.VERSIONS, (ROOT / "environment.yml").read_text(encoding="utf-8")
     bounds = f">={low[0]}.{low[1]},<{high[0]}.{high[1] + 1}"
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"] == bounds
+    assert project["requires-python"] == bounds
     assert f"python{bounds}" in environment
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
     assert all(f'"3.{minor}"' in workflow for minor in range(low[1], high[1] + 1))
+
+
+def test_the_workflow_runs_what_anybody_can_run() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    assert workflow["jobs"]["test"]["steps"][-1] == {"run": ".ci/run"}
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_set_up_brings_torch_first_from_the_index_of_cpu_builds(
+    setup: ModuleType, pins: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said: list[tuple[str, ...]] = []
+    monkeypatch.setattr(setup, "pip", lambda _python, *arguments: said.append(arguments))
+    monkeypatch.setattr(setup, "check_torch", lambda _python, options: said.append(("check", *options)))
+    monkeypatch.setattr(setup.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=0))
+    setup.main(tmp_path / "venv")
+    checked, torch, everything, own = said
+    assert torch[:3] == ("torch", "--constraint", "constraints.txt")
+    assert torch[torch.index("--extra-index-url") + 1].endswith("/whl/cpu")
+    assert checked == ("check", *torch)
+    assert everything == (*setup.requirements(), "--constraint", "constraints.txt")
+    assert "--no-deps" in own
+    assert pins["torch"] == "2.13.0"
 
 
 @pytest.mark.parametrize("allowed", [False, True])
@@ -157,6 +233,29 @@ assert random.getstate() == state
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_importing_is_fast_and_brings_no_torch() -> None:
+    script = """
+import sys, time
+start = time.process_time()
+import robexpl
+print(time.process_time() - start, *({"torch", "numpy", "numba"} & set(sys.modules)))
+assert set(robexpl.PARTS) <= set(dir(robexpl))
+for name in (*robexpl.PARTS, "ecco"):
+    assert getattr(robexpl, name).__name__.endswith(name), name
+from robexpl import attacks, ecco
+assert robexpl.attacks is attacks and robexpl.ecco is ecco and callable(ecco.search)
+try:
+    robexpl.nothing
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, last = done.stdout.splitlines()
+    assert float(first) < 0.3  # seconds of CPU time, and no name behind them
+    assert last == "module 'robexpl' has no attribute 'nothing'"
 
 
 def test_what_is_installed_fits_together() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typst
 
 from robexpl import stats
 from robexpl.pipeline import commands, paper
@@ -140,8 +141,13 @@ def full(tmp_path: Path) -> Path:
     return root
 
 
+def ask(label: str, profile: str, results: Path, root: Path, **inputs: str) -> list:
+    """Return what the paper leaves at a label: "<text>", its text; "<holds>", its guarded sentences."""
+    return json.loads(paper.typeset(typst.query, profile, results, root, inputs, label, field="value"))
+
+
 def asked(root: Path, label: str, **inputs: str) -> list:
-    return json.loads(paper.ask(label, "full", root / "paper" / "generated", root=root, **inputs))
+    return ask(label, "full", root / "paper" / "generated", root, **inputs)
 
 
 def text_of(root: Path, skip: list[str]) -> str:
@@ -318,5 +324,5 @@ def test_the_demo_says_nothing_about_results(tmp_path: Path) -> None:
     shutil.copytree(results, root / "results")
     _, warnings = paper.compile_pdf("demo", root / "results", root=root)
     assert warnings == []
-    text = re.sub(r'"[^"]*"', "", json.loads(paper.ask("<text>", "demo", root / "results", root=root))[0])
+    text = re.sub(r'"[^"]*"', "", ask("<text>", "demo", root / "results", root)[0])
     assert [pattern for pattern in RESULTS if re.search(pattern, text)] == []

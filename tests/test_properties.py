@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import compare
 import numpy as np
 import pytest
 import torch
@@ -35,7 +36,7 @@ from torch import Tensor, nn
 from robexpl import attacks, checks, data, generators, gradients, metrics, models, regimes, seeds, stats, training
 from robexpl.attacks.pgd import with_steps
 from robexpl.generators import ecco
-from robexpl.pipeline import compare, notebook, template
+from robexpl.pipeline import notebook, template
 from robexpl.study import estimates, places, sizes, stacked
 from robexpl.study.factuals import Draw
 from robexpl.study.networks import Data
@@ -364,7 +365,7 @@ def test_texts_are_compared_alike_both_ways(a: str, b: str, tolerance: float) ->
 @given(source=st.text(max_size=60))
 def test_any_text_is_a_template_or_none(source: str) -> None:
     found = outcome(lambda: template.cells(source))
-    assert found is None or all(isinstance(cell.source, str) for cell in found)
+    assert found is None or all(isinstance(cell.text, str) for cell in found)
 
 
 @FEW

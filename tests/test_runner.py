@@ -154,7 +154,7 @@ def test_a_current_notebook_is_left_alone_in_silence(home: Home) -> None:
 def test_new_words_are_put_around_the_outputs_without_running(home: Home) -> None:
     home.write(TEMPLATE.replace("First words.", "Better words.").replace("# a comment", "# another"))
     before = home.cells()
-    assert home.why() == "text"
+    assert home.why() == "only its text changed"
     assert home.run() == (0, ["text   small-digits"])
     after = home.cells()
     assert "Better words." in after[0]["source"][-1]

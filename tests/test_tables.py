@@ -1,10 +1,10 @@
 """The numbers of the demo come out again on any processor, each within a tolerance that follows from its own interval.
 
 Training and searches of hundreds of steps in single precision are chaotic: processors round differently, single
-networks and counterfactuals part ways a little, and means hardly do. Over three sets of kernels (those of the processor, AVX2
-alone, SSE alone) an estimate moved by at most 0.36 of the half-width of its interval, so 0.75 is allowed; names, orders
-and sides that are not near zero must agree. What is smaller than that is held by golden values in double precision
-(test_attacks, test_ecco, test_metrics), which every processor reproduces.
+networks and counterfactuals part ways a little, and means hardly do. Over three sets of kernels (those of the
+processor, AVX2 alone, SSE alone) an estimate moved by at most 0.36 of the half-width of its interval, so 0.75 is
+allowed; names, orders and sides that are not near zero must agree. What is smaller than that is held by golden values
+in double precision (test_attacks, test_ecco, test_metrics), which every processor reproduces.
 """
 
 from __future__ import annotations

@@ -21,18 +21,19 @@ module = partial(registry.module, __name__, what="attack")
 
 
 def run(
-    name: str, model: nn.Module, x: Tensor, y: Tensor, *, bounds: Bounds, generator: torch.Generator, **settings: Any
-) -> tuple[Tensor, Tensor]:
+    name: str, model: nn.Module, x: Tensor, y: Tensor, *, bounds: Bounds, generator: torch.Generator,
+    rounded: bool = False, **settings: Any,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Perturb x (n, d) with labels y (n,) by the attack of that name -> x' (n, d) and the steps of each row (n,).
-    `generator` goes to attacks that draw random numbers, `settings` to all. Raises ValueError as the attack does.
-    >>> how = {"eps": 0.1, "bounds": (0, 1), "generator": torch.Generator()}
-    >>> run("fgsm", nn.Identity(), torch.full((1, 2), 0.5), torch.tensor([0]), **how)
-    (tensor([[0.4000, 0.6000]]), tensor([1]))
+    `generator` and `rounded` go to attacks that know them, `settings` to all. Raises ValueError as the attack does.
+    >>> run("fgsm", nn.Identity(), torch.ones(1, 2), torch.tensor([0]), eps=0.1, bounds=(0, 2), generator=None)
+    (tensor([[0.9000, 1.1000]]), tensor([1]))
     """
     attack = module(name)
-    function, arguments = getattr(attack, name), {"bounds": bounds, **settings}
-    if "generator" in inspect.signature(function).parameters:
-        arguments["generator"] = generator
+    function = getattr(attack, name)
+    known = inspect.signature(function).parameters
+    given = {"bounds": bounds, "generator": generator, "rounded": rounded}
+    arguments = {**{key: value for key, value in given.items() if key in known}, **settings}
     if hasattr(attack, "with_steps"):
         return attack.with_steps(model, x, y, **arguments)
     return function(model, x, y, **arguments), torch.full((len(x),), int(settings.get("steps", 1)), device=x.device)

@@ -51,15 +51,21 @@ def blocks(size: int, *arrays: Tensor) -> list[tuple[Tensor, ...]]:
     return list(zip(*(array.split(size) for array in arrays), strict=True))
 
 
-def direction(run: Vjp, x: Tensor, one_hot: Tensor) -> Tensor:
-    """Return sign(grad_x CE(f(x), y)), shape (n, d); with respect to the logits it is softmax(f) - e_y."""
+def direction(run: Vjp, x: Tensor, one_hot: Tensor, rounded: bool = False) -> Tensor:
+    """Return sign(grad_x CE(f(x), y)), shape (n, d).
+    With respect to the logits the gradient is softmax(f) - e_y = (1 - p_y) (q - e_y), q the softmax over the other
+    classes: q - e_y has the same signs and keeps them where p_y rounds to 1, whatever the scale of the logits.
+    `rounded` takes softmax(f) - e_y as it is, of which rounding leaves nothing there, or the other classes alone.
+    """
     logits, pull = run(x)
-    return pull(torch.softmax(logits, 1).sub_(one_hot)).sign_()
+    slope = torch.softmax(logits if rounded else logits.masked_fill(one_hot > 0, -torch.inf), 1)
+    return pull(slope.sub_(one_hot)).sign_()
 
 
 def ascend(
-    run: Vjp, x: Tensor, one_hot: Tensor, start: Tensor, adversary: Adversary, box: Pair, early_stop: str | bool = False
-) -> Pair:
+    run: Vjp, x: Tensor, one_hot: Tensor, start: Tensor, adversary: Adversary, box: Pair,
+    early_stop: str | bool = False, rounded: bool = False,
+) -> Pair:  # fmt: skip
     """Make steps from `start`, each projected onto the ball |x' - x|_inf <= eps and the box -> x' (n, d), steps (n,).
     With an early stop onto the box alone, until an entry of the row ("example") or array ("batch") has moved by eps.
     """
@@ -79,7 +85,7 @@ def ascend(
                 rows, adv, x, one_hot = (part[~ends] for part in (rows, adv, x, one_hot))
                 if not len(rows):
                     break
-        adv.add_(direction(run, adv, one_hot), alpha=size)
+        adv.add_(direction(run, adv, one_hot, rounded), alpha=size)
         torch.clamp(adv, low, high, out=adv)
         bound += size
     out[rows] = adv

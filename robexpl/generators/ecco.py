@@ -81,14 +81,16 @@ def search(
 
 def gradient(run: Vjp, z: Tensor, one_hot: Tensor, settings: Settings) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradient of the smooth part (n, d), the target probability (n,) and the target logit (n,).
-    With respect to the logits it is softmax(f) - e_t + energy (2 reg f_t - 1) e_t.
+    With respect to the logits it is softmax(f) - e_t + energy (2 reg f_t - 1) e_t, with 1 - p_t as the sum of the other
+    probabilities, which is exact where p_t rounds to 1.
     """
     logits, pull = run(z)
     probabilities = torch.softmax(logits, 1)
     target_logit = (logits * one_hot).sum(1)  # (n,)
     target_prob = (probabilities * one_hot).sum(1)
-    slope = settings.energy * (2 * settings.reg * target_logit - 1) - 1  # (n,)
-    return pull(probabilities + slope[:, None] * one_hot), target_prob, target_logit
+    others = probabilities * (1 - one_hot)
+    slope = settings.energy * (2 * settings.reg * target_logit - 1) - others.sum(1)  # (n,)
+    return pull(others + slope[:, None] * one_hot), target_prob, target_logit
 
 
 def _descend(run: Vjp, x: Tensor, z: Tensor, one_hot: Tensor, how: Settings, stop: str, box: Pair) -> list[Tensor]:

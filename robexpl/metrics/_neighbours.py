@@ -1,4 +1,4 @@
-"""Implausibility: how far points lie from their nearest neighbours in a class."""
+"""Implausibility, how far points lie from their nearest neighbours in a class; distances between vectors."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from robexpl import checks, registry
 
 IMAGE_SHAPE = (28, 28)
 QUERIES = 128  # rows of x compared at once: bounds the memory whatever their number
+POINTS = 8192  # reference points that vectors are compared with at once
+EXACT = "donot_use_mm_for_euclid_dist"  # the product form loses half the digits between near neighbours
 Shape = tuple[int, int]
 
 
@@ -51,10 +53,10 @@ def implausibility(
     distance: str | None = None, k: int = 100, image_shape: Shape | None = None,
 ) -> Tensor:  # fmt: skip
     """Measure how far each row of x (n, d) lies from the points of its target class (a label, or one a row) -> (n,).
-    impl(x, t) = mean of dist(x, r) over the k points r of class t nearest to x [Altmeyer 2024, there over all of them].
+    impl(x, t) = mean of dist(x, r) over the k points r of class t nearest to x [Altmeyer 2024, there over all of them];
     `distance` is one of `metrics.names()`, by default "ssim" of 28 x 28 pixels. The reference is (m, d) points with
-    labels (m,), or what `reference` made of them, with its distance and image shape. The result has the higher of the
-    precisions of x and distances. Raises ValueError for NaN, unfit shapes, unknown distances, classes of fewer than k.
+    labels (m,), or what `reference` made of them. The result has the higher of the precisions of x and distances.
+    Raises ValueError for NaN, shapes that do not fit, unknown distances, classes of fewer than k points.
     >>> implausibility(torch.zeros(1, 1), 0, torch.tensor([[1.0], [3.0]]), torch.tensor([0, 0]), distance="l1", k=2)
     tensor([2.])
     """
@@ -97,3 +99,30 @@ def nearest(
             result = result.to(torch.promote_types(result.dtype, found.dtype))
             result[rows] = found.to(result)
     return result
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Points r as A r, in float64, and the matrix A^T."""
+
+    points: Tensor  # (m, d)
+    by: Tensor  # (d, d)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def mapped(points: Tensor, matrix: Tensor) -> Mapped:
+    """Prepare points (m, d) for distances after a linear map by the matrix A (d, d)."""
+    return Mapped(points.double() @ matrix.T, matrix.T)
+
+
+def unchanged(points: Tensor, *, everything: Tensor, image_shape: Shape) -> Tensor:
+    """Keep the points of a class (m, d) as they are."""
+    return points
+
+
+def pairs(x: Tensor, bank: Tensor | Mapped, p: float = 2.0) -> Tensor:
+    """Return ||x - r||_p or, after a map, ||A (x - r)||_p, for every row of x (n, d) and point r of m -> (n, m)."""
+    x, bank = (x.to(bank.by) @ bank.by, bank.points) if isinstance(bank, Mapped) else (x.to(bank), bank)
+    return torch.cat([torch.cdist(x, part, p=p, compute_mode=EXACT) for part in bank.split(POINTS)], dim=1)

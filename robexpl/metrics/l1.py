@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from robexpl.metrics._vectors import pairs, unchanged
+from robexpl.metrics._neighbours import pairs, unchanged
 
 TITLE, KINDS = "L1", ("image", "tabular")
 prepare = unchanged

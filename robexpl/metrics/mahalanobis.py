@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from robexpl import checks
-from robexpl.metrics._vectors import Mapped, mapped, pairs
+from robexpl.metrics._neighbours import Mapped, mapped, pairs
 
 TITLE, KINDS, distances = "Mahalanobis", ("tabular",), pairs
 

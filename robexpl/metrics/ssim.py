@@ -19,7 +19,7 @@ SIGMA = 1.5
 RADIUS = 5  # the window has 11 x 11 taps
 C1, C2 = 0.01**2, 0.03**2  # for intensities in [0, 1]
 CHUNK = 2048  # images whose float64 statistics are computed at once
-LANES = 16  # images side by side in the fused kernel
+LANES = 16  # images side by side in the fused kernel; numba stores it in machine code: change _kernel.py, too
 QUERIES = 128  # images that `ssim` compares at once: bounds the memory whatever their number
 TITLE, KINDS = "SSIM", ("image",)
 TAPS = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)  # the Gaussian window, of sum 1
@@ -53,10 +53,9 @@ def refuse_images(x: Tensor, image_shape: tuple[int, int], what: str) -> None:
 
 def ssim(a: Tensor, b: Tensor, *, image_shape: tuple[int, int] = (28, 28)) -> Tensor:
     """Compare every image of a (n, d) with every image of b (m, d) -> (n, m), each at most 1.
-    SSIM = mean over all pixels of (2 mx my + C1)(2 cov + C2) / ((mx^2 + my^2 + C1)(vx + vy + C2)) (Wang et al., IEEE
-    TIP 2004, equation 13), moments under an 11 x 11 Gaussian window (sigma 1.5), population covariance, C1 = 0.01^2,
-    C2 = 0.03^2 for intensities in [0, 1], borders extended symmetrically (d c b a | a b c d | d c b a). Raises
-    ValueError for NaN and shapes that do not fit.
+    SSIM = mean over all pixels of (2 mx my + C1)(2 cov + C2) / ((mx^2 + my^2 + C1)(vx + vy + C2)) [Wang 2004, eq. 13],
+    moments under an 11 x 11 Gaussian window (sigma 1.5), population covariance, C1 = 0.01^2 and C2 = 0.03^2 for
+    intensities in [0, 1], borders mirrored (b a | a b). Raises ValueError for NaN and shapes that do not fit.
     >>> ssim(torch.zeros(1, 784), torch.zeros(2, 784))
     tensor([[1., 1.]])
     """

@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from robexpl.pipeline.commands import Failure, Parser, guarded, number, whole
+from robexpl.pipeline.commands import Failure, Parser, guarded, whole
 
 COMMANDS = {
     "report": ("bring the report of a profile up to date", "--profile --seeds --jobs --force --paper --only"),
@@ -13,16 +13,13 @@ COMMANDS = {
     "current": ("list what of the stored full notebooks, results and paper is not current", ""),
     "run": ("run a template as a notebook, its results beside it in generated/", "template out -p --force"),
     "golden": ("execute the small notebooks afresh and store them for the tests", "--jobs"),
-    "verify": ("compute every full result anew and compare", "--jobs --tolerance --share"),
     "paper": ("compile the paper of a profile", "--profile --seeds --output"),
     "readme": ("fill in the results of the README", ""),
 }
 OPTIONS: dict[str, dict[str, Any]] = {  # of all commands, and what is different for one
-    "name": {},
     "template": {"type": Path},
     "out": {"type": Path},
     "-p": {"action": "append", "default": [], "metavar": "KEY=VALUE", "help": "a parameter of the template"},
-    "--dataset": {},
     "--profile": {"choices": ("demo", "full")},
     "report --profile": {"required": True},
     "paper --profile": {"default": "full"},
@@ -32,8 +29,6 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of all commands, and what is different
     "--paper": {"action": "store_true", "help": "compile the paper, and fill the README of the full study"},
     "--only": {"metavar": "A,B", "help": "these notebooks alone"},
     "--output": {"type": Path, "metavar": "PDF"},
-    "--tolerance": {"type": number, "default": 0.0, "help": "of numbers, absolute or relative"},
-    "--share": {"type": number, "default": 0.25, "help": "of an interval's half-width, for estimates"},
 }
 
 
@@ -44,21 +39,29 @@ def parser() -> Parser:
     for name, (text, options) in COMMANDS.items():
         sub = subs.add_parser(name, help=text, description=text, prog=f"{top.prog} {name}")
         for option in options.split():
-            sub.add_argument(option, **OPTIONS[option] | OPTIONS.get(f"{name} {option}", {}))
+            sub.add_argument(option, **OPTIONS.get(option, {}) | OPTIONS.get(f"{name} {option}", {}))
         sub.set_defaults(seeds=None, jobs=None)
     return top
 
 
 def run(options: Namespace) -> int | None:
     """Do what a parsed command line asks for."""
-    from robexpl.pipeline import execute, paper, report, template, workers
+    from robexpl.study import places
 
+    if not places.in_checkout():
+        raise Failure("expected a checkout of the repository, with its notebooks, got the installed package alone", 2)
+    try:
+        from robexpl.pipeline import execute, paper, readme, report, template, workers
+    except ModuleNotFoundError as error:
+        raise Failure(f"{error.name} is not installed; for the study: pip install -e '.[report]'", 2) from None
     seeds, jobs = whole("seeds", options.seeds, 0), whole("jobs", options.jobs, workers.cores())
     match options.command:
         case "report":
             where = report.target(options.profile, seeds)
             report.report(where, report.chosen(options.profile, options.only), jobs=jobs, force=options.force)
-            return report.publish(where) if options.paper else None
+            if options.paper:
+                paper.write(where.profile, where.generated, where.pdf, own=not where.seeds)
+            return readme.main() if options.paper and where.group == "full" else None
         case "notebook":
             return report.single(options.name, options.dataset, options.profile, seeds, jobs)
         case "current":
@@ -68,19 +71,15 @@ def run(options: Namespace) -> int | None:
             if not source.is_file():
                 raise Failure(f"no template {options.template}", 2)
             execute.check_out(out)
-            params = template.parameters(source, template.given(options.p))
+            params = template.parameters(source, options.p)
             return execute.run(source, out, params, out.absolute().parent / "generated", force=options.force)
         case "golden":
             return report.golden(jobs)
-        case "verify":
-            return report.verify(jobs, options.tolerance, options.share)
         case "paper":
             where = report.target(options.profile, seeds)
             output = (options.output or where.pdf).absolute()
             return paper.write(options.profile, where.generated, output, own=not where.seeds)
         case "readme":
-            from robexpl.pipeline import readme
-
             return readme.main()
 
 

@@ -1,7 +1,6 @@
 """Command lines whose every mistake is one line and a non-zero exit, and which a signal ends in one line."""
 
 import argparse
-import math
 import re
 import signal
 import sys
@@ -59,17 +58,6 @@ def whole(name: str, text: str | None, otherwise: int) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,3}", text):
         raise Failure(f"expected {name} as a whole number of at least 1, such as 10, got {text!r}", 2)
     return int(text)
-
-
-def number(text: str) -> float:
-    """Return an option as a finite number of at least 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
-    return value
 
 
 def heed_signals() -> None:

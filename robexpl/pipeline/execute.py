@@ -1,9 +1,4 @@
-"""Run a template as a notebook and store it with the key of what made it.
-
-A notebook whose key, contents and written files are current is left alone; where only the text of its template
-changed, the text is replaced around the outputs. Until a run has succeeded, which means that every code cell was
-executed, it changes nothing that is stored.
-"""
+"""Run a template as a notebook and store it with the key of what made it; a run that fails changes nothing."""
 
 import json
 import logging
@@ -19,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.manager import AsyncKernelManager
+
 from robexpl.files import sha256, write_atomic
 from robexpl.pipeline import notebook, template
 from robexpl.pipeline.commands import Failure, first_line, repeat_warnings, say
@@ -31,58 +28,89 @@ FILES = 96  # files that a kernel and its runner must be able to open
 SHOWN = 2 * 10**6  # characters that a cell may show
 
 
+class Kernel(AsyncKernelManager):
+    """A kernel that writes to a file, `terminal`, and that can be ended at any moment."""
+
+    given: tuple = ()
+    terminal: Any = None
+
+    def client(self, **options: Any) -> Any:
+        self.given = (*self.given, super().client(**options))
+        return self.given[-1]
+
+    async def start_kernel(self, **options: Any) -> None:
+        await super().start_kernel(**options, stdout=self.terminal, stderr=self.terminal)
+
+    def end(self) -> None:
+        """End it at once and by its process group: after a signal the event loop cannot be asked."""
+        if pid := getattr(self.provisioner, "pid", None):
+            try:
+                os.killpg(os.getpgid(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.provisioner.process.wait()
+        for client in self.given:
+            client.stop_channels()
+
+
 def check_out(out: Path) -> None:
     """Refuse to write over anything but a notebook: a folder, a template, somebody else's notebook."""
     if out.suffix != ".ipynb" or out.is_dir():
         raise Failure(f"expected OUT as a notebook file, .ipynb, got {out}", 2)
     try:
         stored = json.loads(out.read_bytes())
-        foreign = bool(stored["cells"]) and "robexpl" not in stored["metadata"]
+        if stored["cells"] and "robexpl" not in stored["metadata"]:
+            raise Failure(f"{out} is no notebook of this runner; move it away first", 2)
     except (OSError, ValueError, KeyError, TypeError):
-        return  # none, or a damaged one, which is made anew
-    if foreign:
-        raise Failure(f"{out} is no notebook of this runner; move it away first", 2)
+        pass  # none, or a damaged one, which is made anew
 
 
 def run(source: Path, out: Path, params: dict[str, Any], generated: Path, group: str = "", force: bool = False) -> None:
     """Bring one executed notebook up to date; raise Failure, with the stored version left as it was.
-
     Its files go to the folder `generated`, its log and, where it fails, the notebook to a folder named `group`.
     """
-    out = out.absolute()
+    out, name = out.absolute(), out.stem
     if not force and not notebook.staleness(out, source, params):
         return
-    with places.locked(f"{out.stem}-{sha256(str(out).encode())[:12]}"):
+    with places.locked(f"{name}-{sha256(str(out).encode())[:12]}"):
         reason = "asked to" if force else notebook.staleness(out, source, params)  # another run may have made it
-        if reason == "text" and notebook.replace_text(out, source, params):
-            say(f"text   {out.stem}")
+        if reason == notebook.TEXT and notebook.replace_text(out, source, params):
+            say(f"text   {name}")
         elif reason:
-            _execute(source, out, params, generated, group)
+            started, log = time.monotonic(), write_atomic(places.build_dir() / "log" / group / f"{name}.log", b"")
+            made = {"template": places.label(source), "key": notebook.make_key(source, params)}
+            made["text"] = notebook.text_digest(template.read(source), params)
+            say(f"run    {name}  (progress: {places.label(log)})")
+            mark = sha256(f"{out}\n{places.build_dir()}".encode())[:12]
+            scratch = Path(tempfile.gettempdir()) / f"robexpl-{os.getuid()}-{mark}"  # its own, as the lock is
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(mode=0o700)
+            try:
+                _refuse_want(scratch)
+                executed = _in_kernel(source, params, scratch, log, places.build_dir() / "failed" / group / out.name)
+                made["files"] = _published(scratch / "stage", generated, out)
+                write_atomic(out, notebook.canonical(executed, made, params))
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+                repeat_warnings(log)
+            say(f"ok     {name}  {time.monotonic() - started:.1f} s")
 
 
-def _execute(source: Path, out: Path, params: dict[str, Any], generated: Path, group: str) -> None:
-    name, started = out.stem, time.monotonic()
-    log = write_atomic(places.build_dir() / "log" / group / f"{name}.log", b"")
-    key, text = notebook.make_key(source, params), notebook.text_digest(template.read(source), params)
-    say(f"run    {name}  (progress: {places.label(log)})")
-    mark = sha256(f"{out}\n{places.build_dir()}".encode())[:12]
-    scratch = Path(tempfile.gettempdir()) / f"robexpl-{os.getuid()}-{mark}"  # this notebook's own, as its lock is
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700)
+def _published(stage: Path, generated: Path, out: Path) -> dict[str, str]:
+    """Publish what a run wrote, and remove what an earlier run of its notebook wrote and it no longer does."""
+    files = {}
+    for staged in sorted(path for path in stage.rglob("*") if path.is_file()):
+        data = staged.read_bytes()
+        files[places.label(write_atomic(generated / staged.name, data))] = sha256(data)
     try:
-        _refuse_want(scratch)
-        executed = _in_kernel(source, params, scratch, log, places.build_dir() / "failed" / group / out.name)
-        files = {}
-        for staged in sorted(path for path in (scratch / "stage").rglob("*") if path.is_file()):
-            data = staged.read_bytes()
-            files[places.label(write_atomic(generated / staged.name, data))] = sha256(data)
-        _remove_former(out, files)
-        made = {"template": places.label(source), "key": key, "text": text, "files": files}
-        write_atomic(out, notebook.canonical(executed, made, params))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        repeat_warnings(log)
-    say(f"ok     {name}  {time.monotonic() - started:.1f} s")
+        former = json.loads(out.read_bytes())["metadata"]["robexpl"]["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return files
+    for name in set(former) - set(files):
+        file = places.located(name)
+        if file.is_file() and sha256(file.read_bytes()) == former[name]:
+            file.unlink()
+    return files
 
 
 def _refuse_want(scratch: Path) -> None:
@@ -99,29 +127,19 @@ def _refuse_want(scratch: Path) -> None:
 
 def _in_kernel(source: Path, params: dict[str, Any], scratch: Path, log: Path, bad: Path) -> Any:
     """Execute a template in a kernel of its own: private socket and settings, one thread, no user configuration.
-
-    Raises Failure where a cell raised, showed too much or was never executed, or the kernel died; what there is of the
-    notebook then goes to the file `bad`.
+    Raises Failure where a cell fails or the kernel dies; what there is of the notebook then goes to the file `bad`.
     """
-    mpl = find_spec("matplotlib")
     os.environ |= {
-        "IPYTHONDIR": str(scratch / "ipython"),
-        "JUPYTER_CONFIG_DIR": str(scratch / "config"),
-        "JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"),
-        "JUPYTER_RUNTIME_DIR": str(scratch),
-        "MATPLOTLIBRC": str(Path(mpl.origin).parent / "mpl-data" / "matplotlibrc") if mpl and mpl.origin else "",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        "PYTHONHASHSEED": "0",
-        "ROBEXPL_PROGRESS": str(log),
-        "ROBEXPL_STAGE": str(scratch / "stage"),
-        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "torch"),  # torch makes this folder unasked
-        **ONE_THREAD,
-    }
+        "IPYTHONDIR": str(scratch / "ipython"), "JUPYTER_CONFIG_DIR": str(scratch / "config"),
+        "JUPYTER_PATH": f"{sys.prefix}/share/jupyter", "JUPYTER_RUNTIME_DIR": str(scratch),
+        "MATPLOTLIBRC": str(Path(find_spec("matplotlib").origin).parent / "mpl-data" / "matplotlibrc"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PYTHONHASHSEED": "0", "ROBEXPL_PROGRESS": str(log),
+        "ROBEXPL_STAGE": str(scratch / "stage"), "TORCHINDUCTOR_CACHE_DIR": str(scratch / "torch"), **ONE_THREAD,
+    }  # fmt: skip
     os.environ.pop("MPLBACKEND", None)
     logging.disable()  # what nbclient would log is said once, by the failure
     import nbformat
     import papermill
-    from papermill.exceptions import PapermillExecutionError
 
     part, errors, started, current = scratch / "part.ipynb", scratch / "errors", time.monotonic(), [0]
 
@@ -131,21 +149,24 @@ def _in_kernel(source: Path, params: dict[str, Any], scratch: Path, log: Path, b
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"cell [{current[0]}] after {time.monotonic() - started:.1f} s\n")
 
-    def failed(message: str, cell: int | None, line: str = "") -> Failure:
+    def failed(message: str, cell: int, line: str = "") -> Failure:
         write_atomic(bad, part.read_bytes() if part.exists() else b"")
         place = f", cell [{cell}]" if cell else ""
         lines = [f"FAILED {bad.stem}{place}: {message}", *([f"       {line}"] if line else [])]
         return Failure("\n".join([*lines, f"       open {places.label(bad)}"]))
 
     with errors.open("w") as terminal:
-        manager = _manager(scratch, terminal)
+        # the default socket, `kernel-ipc` in the working directory, would be shared by all kernels that run at once
+        private = {"ip": str(scratch / "k"), "connection_file": str(scratch / "kernel.json")}
+        manager = Kernel(kernel_name="python3", transport="ipc", **private)
+        manager.terminal = terminal
         try:
             executed = papermill.execute_notebook(
                 template.notebook(source, params), str(part), parameters=params, kernel_name="python3", km=manager,
                 cwd=str(places.ROOT), progress_bar=False, coalesce_streams=False, record_timing=False,
                 extra_arguments=["--log-level=50"], on_cell_start=note,
             )  # fmt: skip
-        except PapermillExecutionError as error:
+        except papermill.exceptions.PapermillExecutionError as error:
             trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
             number = re.search(rf"Cell In\[{error.exec_count}\], line (\d+)", trace)
             lines = error.source.splitlines() or [""]
@@ -153,10 +174,9 @@ def _in_kernel(source: Path, params: dict[str, Any], scratch: Path, log: Path, b
             raise failed(f"{error.ename}: {first_line(error.evalue)}", error.exec_count, line.strip()) from None
         except (RuntimeError, nbformat.ValidationError) as error:  # the kernel died or never started
             last = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            said = f"{type(error).__name__}: {first_line(error)}"
-            raise failed(": ".join([said, *last]), current[0] or None) from None
+            raise failed(": ".join([type(error).__name__, first_line(error), *last]), current[0]) from None
         finally:
-            _kill(manager)
+            manager.end()
     if found := _unfinished(executed):
         raise failed(*found)
     return executed
@@ -174,46 +194,3 @@ def _unfinished(executed: Any) -> tuple[str, int] | None:
         if size > SHOWN:
             return f"expected outputs of at most {SHOWN / 1e6:g} MB, got {size / 1e6:.1f} MB", number
     return None
-
-
-def _manager(scratch: Path, terminal: Any) -> Any:
-    """Return the manager of a kernel that writes to `terminal`, and that remembers the clients it has given out."""
-    from jupyter_client.manager import AsyncKernelManager
-
-    class Manager(AsyncKernelManager):
-        given: tuple = ()
-
-        def client(self, **options: Any) -> Any:
-            self.given = (*self.given, super().client(**options))
-            return self.given[-1]
-
-        async def start_kernel(self, **options: Any) -> None:
-            await super().start_kernel(**options, stdout=terminal, stderr=terminal)
-
-    # The default socket, `kernel-ipc` in the working directory, would be shared by all kernels that run at once.
-    connection = {"transport": "ipc", "ip": str(scratch / "k"), "connection_file": str(scratch / "kernel.json")}
-    return Manager(kernel_name="python3", **connection)
-
-
-def _kill(manager: Any) -> None:
-    """End a kernel at once and by its process group: after a signal the event loop cannot be asked."""
-    if pid := getattr(manager.provisioner, "pid", None):
-        try:
-            os.killpg(os.getpgid(pid), signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        manager.provisioner.process.wait()
-    for client in manager.given:
-        client.stop_channels()
-
-
-def _remove_former(out: Path, files: dict[str, str]) -> None:
-    """Remove what an earlier run of this notebook wrote and the present one no longer does."""
-    try:
-        former = json.loads(out.read_bytes())["metadata"]["robexpl"]["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    for name in set(former) - set(files):
-        file = places.located(name)
-        if file.is_file() and sha256(file.read_bytes()) == former[name]:
-            file.unlink()

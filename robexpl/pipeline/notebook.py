@@ -16,6 +16,7 @@ from robexpl.files import sha256, write_atomic
 from robexpl.pipeline import template
 from robexpl.study import places, plan, provenance, sizes
 
+TEXT = "only its text changed"  # the reason that needs no run
 # a word with the path of a cell's temporary file, such as /tmp/ipykernel_1/2.py; what stands before its first slash
 CELL_PATH = re.compile(r"(?<!\S)([^\s/]*+)\S*/ipykernel_\d+/\d+\.py")
 
@@ -44,7 +45,6 @@ def tables() -> list[Path]:
 
 def make_key(source: Path, params: dict[str, Any]) -> str:
     """Return the key of a run: code cells without comments, parameters, what they use and what that reads.
-
     Of a notebook of the study the keys of its entries in the cache are part: they name code that cells do not.
     """
     text = source.read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def make_key(source: Path, params: dict[str, Any]) -> str:
 
 
 def staleness(out: Path, source: Path, params: dict[str, Any]) -> str:
-    """Return why a stored notebook is not current: `text` where only its prose is old, nothing where it is current."""
+    """Return why a stored notebook is not current, nothing where it is current."""
     try:
         content = out.read_bytes()
         notebook = json.loads(content)
@@ -79,7 +79,7 @@ def staleness(out: Path, source: Path, params: dict[str, Any]) -> str:
             file = places.located(name)
             if not file.is_file() or sha256(file.read_bytes()) != known:
                 return f"{name} is missing or changed"
-        return "" if made["text"] == text_digest(template.read(source), params) else "text"
+        return "" if made["text"] == text_digest(template.read(source), params) else TEXT
     except FileNotFoundError:
         return "it does not exist"
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
@@ -117,7 +117,7 @@ def canonical(notebook: Any, made: dict[str, Any], params: dict[str, Any]) -> by
         seen[name] += 1
         cell["id"] = name if seen[name] == 1 else f"{name}-{seen[name]}"
         tags = list(cell.metadata.get("tags", []))
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        cell.metadata = {"tags": tags} if tags else {}
         if "outputs" in cell:
             cell.outputs = joined(cell.outputs)
         for output in cell.get("outputs", []):
@@ -127,7 +127,7 @@ def canonical(notebook: Any, made: dict[str, Any], params: dict[str, Any]) -> by
                 if kind.startswith("text/") and isinstance(value, str):
                     output.data[kind] = scrub(value, names)
     metadata = {"kernelspec": template.KERNEL, "language_info": {"name": "python"}, "papermill": {"parameters": params}}
-    notebook.metadata = nbformat.from_dict({**metadata, "robexpl": made})
+    notebook.metadata = {**metadata, "robexpl": made}
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     nbformat.validate(notebook)
     notebook.metadata.robexpl["contents"] = contents_digest(json.loads(nbformat.writes(notebook)))
@@ -147,8 +147,8 @@ def replace_text(out: Path, source: Path, params: dict[str, Any]) -> bool:
     for cell, before in zip(code, done, strict=True):
         cell.outputs, cell.execution_count = before.outputs, before.execution_count
     if injected:
-        place = next(i for i, cell in enumerate(new.cells) if "parameters" in cell.metadata.tags)
-        new.cells[place + 1 : place + 1] = injected
+        place = 1 + next(i for i, cell in enumerate(new.cells) if "parameters" in cell.metadata.tags)
+        new.cells[place:place] = injected
     made = {**old.metadata.robexpl, "text": text_digest(template.read(source), params)}
     write_atomic(out, canonical(new, made, params))
     return True

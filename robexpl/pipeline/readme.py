@@ -1,7 +1,5 @@
 """Write README.md from its template paper/README.md.j2 and the stored tables of the full study."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

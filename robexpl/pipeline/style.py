@@ -1,7 +1,5 @@
 """The looks of all figures: sizes, type, one palette and order, and the few drawings that several notebooks share."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,9 +21,7 @@ COLOURS = {
     "standard": "#4D4D4D", "weak": "#56B4E9", "medium": "#0072B2", "strong": "#D55E00",
     "corrected": "#000000", "as_written": "#009E73", "as_run": "#CC79A7",
 }  # fmt: skip
-MARKERS = {
-    "standard": "o", "weak": "v", "medium": "s", "strong": "^", "corrected": "o", "as_written": "s", "as_run": "D",
-}  # fmt: skip
+MARKERS = dict(zip(COLOURS, "ovs^osD", strict=True))
 HOLLOW = ("as_written", "as_run")
 OTHERS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#4D4D4D")
 STOP_TITLES = {"decision_threshold": "Decision threshold (DTC)", "generator_conditions": "Generator conditions (GCC)"}
@@ -50,11 +46,7 @@ def use() -> None:
 
 
 def title(name: str) -> str:
-    """Return what figures call a regime, condition, stopping criterion or attack; any other name as it is.
-
-    >>> title("generator_conditions"), title("weak")
-    ('Generator conditions (GCC)', 'Weak')
-    """
+    """Return what figures call a regime, condition, stopping criterion or attack; any other name as it is."""
     return TITLES.get(name, str(name))
 
 
@@ -64,25 +56,19 @@ def panel(ax: Axes, dataset: str, *names: str, **labels: Any) -> None:
 
 
 def ordered(values: Sequence[Any]) -> list[Any]:
-    """Return the different values in the order of the study, others as they come.
-
-    >>> ordered(["strong", "standard", "strong"])
-    ['standard', 'strong']
-    """
-    places = {name: i for i, name in enumerate(TITLES)}
-    return sorted(dict.fromkeys(values), key=lambda value: places.get(value, len(places)))
+    """Return the different values in the order of the study, others as they come."""
+    known = list(TITLES)
+    return sorted(dict.fromkeys(values), key=lambda value: known.index(value) if value in TITLES else len(known))
 
 
 def mark(name: str, number: int = 0) -> dict[str, Any]:
     """Return the colour, marker and filling of a regime or condition, of any other name by its number."""
-    colour = COLOURS.get(name, OTHERS[number % len(OTHERS)])
-    filling = "white" if name in HOLLOW else colour
-    return {"color": colour, "marker": MARKERS.get(name, "osD^v<"[number % 6]), "markerfacecolor": filling}
+    colour, marker = COLOURS.get(name, OTHERS[number % 6]), MARKERS.get(name, "osD^v<"[number % 6])
+    return {"color": colour, "marker": marker, "markerfacecolor": "white" if name in HOLLOW else colour}
 
 
 def points(ax: Axes, frame: pd.DataFrame, *, x: str, y: str, hue: str | None = "regime", line: bool = False) -> None:
     """Draw a mark per row at its mean with its 95 % interval, from the columns mean, low and high.
-
     One of x and y is "mean"; the other names a column: numbers lie where they are, names side by side (top to bottom on
     the y axis), those of one name spread by `hue`. `line` joins the marks of one hue. Labels are for `legend`.
     """
@@ -96,8 +82,8 @@ def points(ax: Axes, frame: pd.DataFrame, *, x: str, y: str, hue: str | None = "
         rows = frame[frame[hue] == value] if hue else frame
         spread = 0 if numeric or hue == key else 0.16 * (j - (len(hues) - 1) / 2)
         at = rows[key].to_numpy(float) if numeric else np.array([names.index(name) for name in rows[key]]) + spread
-        mean = rows["mean"].to_numpy(float)
-        ends = np.stack([mean - rows["low"].to_numpy(float), rows["high"].to_numpy(float) - mean]).clip(0)
+        mean, low, high = rows[["mean", "low", "high"]].to_numpy(float).T
+        ends = np.stack([mean - low, high - mean]).clip(0)
         across, up, bars = (at, mean, "yerr") if upright else (mean, at, "xerr")
         looks = {**mark(value, j), "linestyle": "-" if line else "none", "linewidth": 0.9, "elinewidth": 1.0}
         ax.errorbar(across, up, **{bars: ends}, **looks, label=title(value) if hue else None, zorder=3)

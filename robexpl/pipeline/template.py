@@ -1,13 +1,9 @@
-"""Templates of notebooks, percent scripts: their cells, and the parameters that they can be run with.
-
-Cells tagged `image` or `tabular` are left out where the dataset is of the other kind, those tagged `full` in every
-other profile.
-"""
+"""Templates of notebooks, percent scripts: their cells, and the parameters that they can be run with."""
 
 import ast
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,10 +43,7 @@ def read(source: Path) -> str:
 
 
 def cells(text: str) -> list[Cell]:
-    """Return the cells of a template.
-    >>> [(cell.kind, cell.tags) for cell in cells('# %% tags=["full"]\\n1\\n# %% [markdown]\\n# Words.')]
-    [('code', ('full',)), ('markdown', ())]
-    """
+    """Return the cells of a template."""
     parts = re.split(r"^# %%(.*)\n?", text, flags=re.MULTILINE)[1:]
     found = []
     for head, body in zip(parts[::2], parts[1::2], strict=True):
@@ -73,29 +66,19 @@ def declared(text: str) -> dict[str, Any]:
     return found
 
 
-def given(texts: Iterable[str]) -> dict[str, str]:
-    """Return KEY=VALUE texts as names and values; raise Failure where one is none or comes twice."""
-    found: dict[str, str] = {}
+def parameters(source: Path, texts: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters of a run, sorted: those given as KEY=VALUE, and the profile that a dataset belongs to.
+    Raises Failure for a parameter that the template does not declare, ValueError for a value that cannot be run with.
+    """
+    known, params = declared(read(source)), {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise Failure(f"expected a parameter as KEY=VALUE, got {text!r}", 2)
-        if name in found:
+        if name in params:
             raise Failure(f"expected each parameter once, got {name!r} twice", 2)
-        found[name] = value
-    return found
-
-
-def parameters(source: Path, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a run, sorted: those wanted, and the profile that a dataset belongs to.
-
-    Raises Failure for a parameter that the template does not declare, ValueError for a value that cannot be run with.
-    """
-    known, params = declared(read(source)), {}
-    for name, value in wanted.items():
         if name not in known:
-            listed = ", ".join(known) or "none"
-            raise Failure(f"unknown parameter {name!r}; {source.name} declares: {listed}", 2)
+            raise Failure(f"unknown parameter {name!r}; {source.name} declares: {', '.join(known) or 'none'}", 2)
         params[name] = _fitting(name, value, known[name])
     for name, allowed in (("profile", sizes.profiles()), ("dataset", data.names())):
         if name in params and params[name] not in allowed:
@@ -108,12 +91,11 @@ def parameters(source: Path, wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fitting(name: str, value: Any, default: Any) -> Any:
-    """Return a parameter's value, of its default's type and finite; a text is read as JSON where no text is due."""
-    if isinstance(value, str) and not isinstance(default, str):
-        try:
-            value = json.loads(value)  # no 010, no 1_0, no 0x10: these stay text, which no number takes
-        except ValueError:
-            pass
+    """Return a parameter's value, of its default's type and finite; text is read as JSON unless the default is text."""
+    try:
+        value = value if isinstance(default, str) else json.loads(value)
+    except ValueError:
+        pass  # 010, 1_0 and 0x10 stay text, which no number takes
     if type(default) is int and type(value) is not int:
         raise ValueError(f"expected {name} as a whole number, got {value!r}")
     if type(default) is float and type(value) is int:
@@ -127,15 +109,14 @@ def _fitting(name: str, value: Any, default: Any) -> Any:
     return value
 
 
-def left_out(tags: Iterable[str], values: dict[str, Any]) -> bool:
-    """Tell whether a cell with these tags is left out of the notebook with these parameters.
+def left_out(tags: Sequence[str], values: dict[str, Any]) -> bool:
+    """Tell whether a cell is left out: tagged `image` or `tabular` for the other kind of data, `full` in the demo.
     >>> left_out(["tabular"], {"dataset": "digits"}), left_out(["full"], {"profile": "demo"})
     (True, True)
     """
     dataset, kinds = values.get("dataset"), set(tags) & set(sizes.KINDS)
-    if "full" in tags and values.get("profile", "full") != "full":
-        return True
-    return bool(kinds and dataset) and sizes.kind_of(dataset) not in kinds
+    other = bool(kinds and dataset) and sizes.kind_of(dataset) not in kinds
+    return other or ("full" in tags and values.get("profile", "full") != "full")
 
 
 def kept(text: str, params: dict[str, Any]) -> list[Cell]:
@@ -147,12 +128,11 @@ def kept(text: str, params: dict[str, Any]) -> list[Cell]:
 def notebook(source: Path, params: dict[str, Any]) -> Any:
     """Return a template as the notebook that papermill runs with these parameters."""
     import jupytext
-    import nbformat
 
     text = read(source)
     made, values = jupytext.reads(text, fmt="py:percent"), {**declared(text), **params}
-    made.metadata = nbformat.from_dict({"kernelspec": KERNEL})
     for cell in made.cells:
         cell.metadata.setdefault("tags", [])
     made.cells = [cell for cell in made.cells if not left_out(cell.metadata.tags, values)]
+    made.metadata = {"kernelspec": KERNEL}
     return made

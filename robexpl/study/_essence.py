@@ -4,6 +4,7 @@ import ast
 import io
 import tokenize
 from collections.abc import Collection, Iterable, Iterator
+from importlib.util import resolve_name
 
 Use = tuple[str, tuple[str, ...]]  # a module and the dotted names that are asked of it, none for all of it
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -41,7 +42,7 @@ def _words(tree: ast.Module) -> Iterator[ast.stmt]:
         elif isinstance(node, DEFINITIONS[:2]):
             parts = list(ast.walk(node))
             said = {name.id for part in parts if _silent(part) for name in ast.walk(part) if isinstance(name, ast.Name)}
-            said -= {chain(name)[0] for name in _loud(node) if isinstance(getattr(name, "ctx", None), ast.Load)}
+            said -= {name for name, *_ in _loaded(_loud(node))}
             for part in parts:
                 if isinstance(part, ast.Assign) and isinstance(part.value, (ast.JoinedStr, ast.Constant)):
                     if {getattr(target, "id", "") for target in part.targets} <= said:
@@ -57,23 +58,25 @@ def _silent(node: ast.AST) -> bool:
 
 
 def _loud(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield a node and all within it, but for silent statements, annotations and the parts of dotted names."""
+    """Yield a node and all within it, but for silent statements and annotations."""
     yield node
-    start = node
-    while isinstance(start, ast.Attribute):
-        start = start.value
-    if start is not node and isinstance(start, ast.Name):
-        return
     for field, value in ast.iter_fields(node):
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, ast.AST) and field not in ("annotation", "returns") and not _silent(part):
                 yield from _loud(part)
 
 
+def _loaded(parts: Iterable[ast.AST]) -> set[tuple[str, ...]]:
+    """Return the dotted names that are read, whole: of `a.b` not `a` as well."""
+    read = [part for part in parts if isinstance(getattr(part, "ctx", None), ast.Load)]
+    within = {id(part.value) for part in read if isinstance(part, ast.Attribute)}
+    return {chain(part) for part in read if id(part) not in within} - {("",)}
+
+
 def chain(node: ast.AST) -> tuple[str, ...]:
-    """Return the names of an expression such as `a.b[0].c` up to the first that is no attribute: ("a", "b").
-    >>> chain(ast.parse("a.b.c").body[0].value)
-    ('a', 'b', 'c')
+    """Return the names of an expression such as `a.b[0].c` up to the first that is no attribute.
+    >>> chain(ast.parse("a.b[0].c").body[0].value)
+    ('a', 'b')
     """
     names: tuple[str, ...] = ()
     while isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
@@ -82,44 +85,28 @@ def chain(node: ast.AST) -> tuple[str, ...]:
     return (node.id, *names) if isinstance(node, ast.Name) else ("",)
 
 
-def bindings(tree: ast.Module, module: str, package: bool) -> tuple[dict[str, list[ast.stmt]], dict[str, Use]]:
+def bindings(tree: ast.Module, package: str) -> tuple[dict[str, list[ast.stmt]], dict[str, Use]]:
     """Return the statements that bind or change each name at the top of a module, and what its imports bring."""
     defined: dict[str, list[ast.stmt]] = {}
     imported: dict[str, Use] = {}
     for node in tree.body:
         bound: set[str] = set()
-        for part in _statements(node):
-            imported |= brought(part, module, package)
-            bound |= _names(part) & defined.keys() if isinstance(part, ast.Expr) else _names(part)
-        for name in bound:
+        for part in [node] if isinstance(node, DEFINITIONS) else ast.walk(node):
+            if isinstance(part, DEFINITIONS):
+                bound.add(part.name)
+            elif isinstance(getattr(part, "ctx", None), ast.Store):
+                bound.add(chain(part)[0])
+            elif isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):  # a method may change its object
+                bound |= {chain(part.value.func)[0]} & defined.keys()
+            imported |= brought(part, package)
+        for name in bound - {""}:
             defined.setdefault(name, []).append(node)
     return defined, imported
 
 
-def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield a statement and those within it, except what is for type checkers only and the inside of definitions."""
-    if isinstance(node, ast.If) and "TYPE_CHECKING" in chain(node.test):
-        return
-    yield node
-    for part in () if isinstance(node, DEFINITIONS) else ast.iter_child_nodes(node):
-        if isinstance(part, (ast.stmt, ast.excepthandler, ast.match_case)):
-            yield from _statements(part)
-
-
-def _names(node: ast.AST) -> set[str]:
-    """Return the names that one statement, without those within it, binds or whose value it may change."""
-    if isinstance(node, DEFINITIONS):
-        return {node.name}
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
-        return {chain(node.value.func)[0]}
-    inner = [part for part in ast.iter_child_nodes(node) if isinstance(part, (ast.expr, ast.withitem))]
-    stored = (part for child in inner for part in ast.walk(child) if isinstance(getattr(part, "ctx", None), ast.Store))
-    return {chain(part)[0] for part in stored} - {""}
-
-
-def brought(node: ast.AST, module: str, package: bool) -> dict[str, Use]:
-    """Return what a statement brings, by the names that it binds; nothing unless it is an import.
-    >>> brought(ast.parse("from . import fgsm as attack").body[0], "robexpl.attacks", True)
+def brought(node: ast.AST, package: str) -> dict[str, Use]:
+    """Return what a statement within a package brings, by the names that it binds; nothing unless it is an import.
+    >>> brought(ast.parse("from . import fgsm as attack").body[0], "robexpl.attacks")
     {'attack': ('robexpl.attacks', ('fgsm',))}
     """
     if isinstance(node, ast.Import):
@@ -127,25 +114,17 @@ def brought(node: ast.AST, module: str, package: bool) -> dict[str, Use]:
         return {name: (alias.name if alias.asname else name, ()) for name, alias in tops.items()}
     if not isinstance(node, ast.ImportFrom):
         return {}
-    parts = module.split(".")
-    parents = parts[: len(parts) - node.level + package] if node.level else []
-    origin = ".".join([*parents, *filter(None, [node.module])])
+    origin = resolve_name("." * node.level + (node.module or ""), package)
     return {alias.asname or alias.name: (origin, (alias.name,)) for alias in node.names}
 
 
-def uses(nodes: Iterable[ast.AST], module: str, package: bool, known: Collection[str] = ()) -> set[Use]:
+def uses(nodes: Iterable[ast.AST], module: str, package: str, known: Collection[str] = ()) -> set[Use]:
     """Return what statements use of their module, where `known` names are bound, and of what they import themselves.
     A local name counts like any other: where the module has a definition of that name, it is taken in as well.
     """
-    names: set[tuple[str, ...]] = set()
-    found: set[Use] = set()
-    imports: list[tuple[str, Use]] = []
-    for part in (part for node in nodes for part in _loud(node)):
-        imports += brought(part, module, package).items()
-        if isinstance(part, (ast.Attribute, ast.Name)) and isinstance(part.ctx, ast.Load):
-            names.add(chain(part))
-        elif isinstance(part, ast.Global):
-            names.update((name,) for name in part.names)
-    for name, (origin, asked) in imports:
+    parts = [part for node in nodes for part in _loud(node)]
+    names = _loaded(parts) | {(name,) for part in parts if isinstance(part, ast.Global) for name in part.names}
+    found = {(module, name) for name in names if name[0] in known}
+    for name, (origin, asked) in (item for part in parts for item in brought(part, package).items()):
         found |= {(origin, ())} if name == "*" else {(origin, (*asked, *n[1:])) for n in names if n[0] == name}
-    return found | {(module, name) for name in names if name[0] in known}
+    return found

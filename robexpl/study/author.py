@@ -39,6 +39,7 @@ SHA256 = {
         "strong": "f55a012b11df7495179c6ce8efe7452175f0558ca072cff91e5a6d85bf900e31",
     },
 }
+UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError)
 
 
 def load_author_network(dataset: str, regime: str) -> nn.Sequential:
@@ -62,44 +63,38 @@ def read_network(path: Path, shape: tuple[int, int, int]) -> nn.Sequential:
     inputs, hidden, outputs = shape
     expected = [("relu", (hidden, inputs)), ("identity", (outputs, hidden))]
     try:
-        layers = _layers(bson.decode(path.read_bytes()))
-    except (bson.errors.BSONError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        document = bson.decode(path.read_bytes())
+        (variable,) = set(document) - {"_backrefs"}  # the name that the saved variable had, another in each file
+        chain, (dense,) = _plain(document, document[variable])
+        if (kinds := [chain, *{kind for kind, _ in dense}]) != ["Chain", "Dense"]:
+            raise ValueError(f"expected a Chain of Dense, got {kinds}")
+        layers = [(weight, bias, activation.lstrip("#")) for _, (weight, bias, (activation, _)) in dense]
+        found = [(activation, weight.shape) for weight, _, activation in layers]
+        fits = all(bias.shape == weight.shape[:1] for weight, bias, _ in layers)
+    except (*UNREADABLE, bson.errors.BSONError) as error:
         raise DataError(f"{path} is no Julia network that can be read: {error!r}") from None
-    found = [(activation, weight.shape) for activation, weight, _ in layers]
-    if found != expected or any(bias.shape != weight.shape[:1] for _, weight, bias in layers):
+    if found != expected or not fits:
         raise DataError(f"{path} holds another network: expected layers {expected}, got {found}")
     weights = {}
-    for index, (_, weight, bias) in zip((0, 2), layers, strict=True):
+    for index, (weight, bias, _) in zip((0, 2), layers, strict=True):
         weights |= {f"{index}.weight": torch.from_numpy(weight), f"{index}.bias": torch.from_numpy(bias)}
     return models.from_weights(weights)
 
 
-def _layers(document: dict[str, Any]) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Return activation, weight and bias of the dense layers in a document."""
-
-    def resolved(node: Any) -> Any:
-        if node.get("tag") == "backref":  # Julia counts from 1 and keeps what it uses more than once in a list
-            return document["_backrefs"][int(node["ref"]) - 1]
-        return node
-
-    def name(node: Any) -> str:
-        return resolved(node["type"])["name"][-1]
-
-    def checked(node: Any, tag: str, kind: str) -> Any:
-        node = resolved(node)
-        if (node["tag"], name(node)) != (tag, kind):
-            raise ValueError(f"expected {tag} {kind}, got {node['tag']} {name(node)}")
-        return node
-
-    def array(node: Any) -> np.ndarray:
-        node = checked(node, "array", "Float32")
-        size = [int(side) for side in node["size"]]
-        values = np.frombuffer(node["data"], "<f4").reshape(size, order="F")  # the first index runs fastest
-        if not np.isfinite(values).all():
-            raise ValueError("expected finite weights")
-        return np.array(values, dtype=np.float32, order="C")  # a copy: torch wants to own it
-
-    (variable,) = set(document) - {"_backrefs"}  # the name that the saved variable had, another in each file
-    chain = checked(document[variable], "struct", "Chain")["data"]
-    layers = [checked(layer, "struct", "Dense")["data"] for layer in resolved(chain[0])["data"]]
-    return [(name(resolved(relu)).lstrip("#"), array(weight), array(bias)) for weight, bias, relu in layers]
+def _plain(document: dict[str, Any], node: dict[str, Any]) -> Any:
+    """Return what a node of Julia's BSON holds: a list, an array, a type's name, or that of a struct and its fields."""
+    if node["tag"] == "backref":  # Julia counts from 1 and keeps what it uses more than once in a list of its own
+        return _plain(document, document["_backrefs"][int(node["ref"]) - 1])
+    if node["tag"] == "datatype":
+        return node["name"][-1]
+    if node["tag"] == "tuple":
+        return [_plain(document, part) for part in node["data"]]
+    kind = _plain(document, node["type"])
+    if node["tag"] == "struct":
+        return kind, [_plain(document, part) for part in node["data"]]
+    if (node["tag"], kind) != ("array", "Float32"):
+        raise ValueError(f"expected array Float32, got {node['tag']} {kind}")
+    values = np.frombuffer(node["data"], "<f4").reshape([int(n) for n in node["size"]], order="F")  # column by column
+    if not np.isfinite(values).all():
+        raise ValueError("expected finite weights")
+    return np.array(values, dtype=np.float32, order="C")  # a copy: torch wants to own it

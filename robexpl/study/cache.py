@@ -28,10 +28,9 @@ Arrays = dict[str, Any]
 def cached(stage: Callable[..., Arrays]) -> Callable[..., Arrays]:
     """Decorate a stage, a function from plain arguments to a dict of tensors or arrays, so that it runs once per key.
     The key rests on the arguments, the torch version and the code that the stage uses (see `provenance.digest`).
-    Dataclasses among the arguments bring the code of their class and of the functions that their method `code()`
-    names, if they have one: so an argument "mnist" or "fgsm" brings the code of its file.
-    The decorated function has `.stage_name`, `.key(*args, **kwargs)` and `.path(*args, **kwargs)`.
-    Raises ValueError for arguments that JSON has no form for, and OSError where the entry cannot be written.
+    Dataclasses among the arguments bring the code of their class and of the functions that their method `code()` names:
+    so "mnist" or "fgsm" brings that of its file. The result has `.stage_name`, `.key(...)` and `.path(...)`. Raises
+    ValueError for arguments that JSON has no form for, and OSError where the entry cannot be written.
     >>> cached(describe).key("one") == cached(describe).key("another")
     False
     """
@@ -78,7 +77,7 @@ def checkpoint_path(stage: Callable[..., Arrays], *args: Any, **kwargs: Any) -> 
 
 def _plain(value: Any, where: str, code: list[Callable]) -> Any:
     """Return an argument as JSON, exactly, and add to `code` what its dataclasses bring; refuse others, as tensors."""
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (int, float, str)):
         return value
     if isinstance(value, (tuple, list)):
         return [_plain(item, where, code) for item in value]

@@ -17,7 +17,6 @@ from robexpl.study.sizes import STOPS
 
 KINDS = {"mnist": ("image",), "california": ("tabular",), "both": ("image", "tabular")}
 ANY = "any"  # the condition of claims that no condition changes
-ACCURACY = {"rises": rules.rises, "overstated": rules.overstated}  # tests of accuracies, which compare across datasets
 PICTURE = ("3", "8")  # the classes of the thesis' Figure 3
 COMPARISONS = {"before": ("strong", "standard"), "after": ("strong", "shrunk"), "other_way": ("grown", "standard")}
 
@@ -59,8 +58,7 @@ def gather(
     pictured = searched[searched["stop"] == STOPS[1]]
     label, target = map(class_names.index, PICTURE) if set(PICTURE) <= set(class_names) else (-1, -1)
     pictured = pictured[(pictured["label"] == label) & (pictured["target"] == target)]
-    groups = (rows for _, rows in pictured.groupby("condition", sort=False))
-    enough = [rows for rows in groups if np.logical_and(*_counted(rows, "standard", "strong")).sum() >= 2]
+    enough = [rows for _, rows in pictured.groupby("condition", sort=False) if _common(rows) >= 2]
     return Evidence(
         differences=differences(searched, (*TO_STANDARD, *TO_WEAKER)),
         table=summaries(searched),
@@ -71,8 +69,9 @@ def gather(
     )
 
 
-def _counted(rows: pd.DataFrame, *regimes: str) -> list[np.ndarray]:
-    return [rows.loc[rows["regime"] == regime, "counted"].to_numpy() for regime in regimes]
+def _common(rows: pd.DataFrame) -> int:
+    counted = (rows.loc[rows["regime"] == regime, "counted"].to_numpy() for regime in ("standard", "strong"))
+    return int(np.logical_and(*counted).sum())
 
 
 def scale(matched: pd.DataFrame) -> pd.DataFrame:
@@ -142,6 +141,9 @@ def hidden(evidence: Evidence, condition: str) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+ACCURACY = {"rises": accuracy_steps, "overstated": hidden}  # tests of accuracies, which compare across datasets
+
+
 def _pairs_of(rows: pd.DataFrame, stop: str, pairs: list[list[str]]) -> pd.DataFrame:
     """Return the differences low - high of these pairs, from whichever direction was computed."""
     rows = rows[rows["stop"] == stop].set_index(["regime", "baseline"])
@@ -155,26 +157,20 @@ def _pairs_of(rows: pd.DataFrame, stop: str, pairs: list[list[str]]) -> pd.DataF
 
 def _on_one(claim: dict[str, Any], condition: str, evidence: Evidence) -> rules.Decided | None:
     """Decide a claim on one dataset and in one condition; nothing where the evidence is lacking."""
-    kind, stop, pairs = claim["test"]["kind"], claim["stop"], claim["test"].get("pairs")
+    test, kind, stop = claim["test"], claim["test"]["kind"], claim["stop"]
     here = {key: rows[rows["condition"] == condition] if len(rows) else rows for key, rows in vars(evidence).items()}
-    match kind:
-        case "lower" | "unordered":
-            return getattr(rules, kind)(_pairs_of(here["differences"], stop, pairs))
-        case "equal":
-            return rules.equal(_pairs_of(here["differences"], stop, pairs), float(here["margin"]["margin"].iloc[0]))
-        case "rises":
-            return rules.rises(accuracy_steps(evidence, condition))
-        case "overstated":
-            return rules.overstated(hidden(evidence, condition))
-        case "met":
-            return rules.met(here["table"][here["table"]["stop"] == stop].set_index("regime")["converged"])
-        case "spread":
-            return rules.spread(here["table"])
-        case "picture":
-            rows = here["picture"].assign(what="strong - standard, 3 to 8")
-            return rules.lower(rows) if len(rows) else None
-        case "scale":
-            return rules.scale(here["scale"]) if len(here["scale"]) else None
+    if kind in ACCURACY:
+        return getattr(rules, kind)(ACCURACY[kind](evidence, condition))
+    if kind in ("lower", "unordered", "equal"):
+        margin = {"margin": float(here["margin"]["margin"].iloc[0])} if kind == "equal" else {}
+        return getattr(rules, kind)(_pairs_of(here["differences"], stop, test["pairs"]), **margin)
+    if kind in ("picture", "scale"):
+        rows = here[kind].assign(what="strong - standard, 3 to 8")
+        return {"picture": rules.lower, "scale": rules.scale}[kind](rows) if len(rows) else None
+    if kind == "met":
+        return rules.met(here["table"][here["table"]["stop"] == stop].set_index("regime")["converged"])
+    if kind == "spread":
+        return rules.spread(here["table"])
     raise ValueError(f"expected a kind of test that paper/rules.md knows, got {kind!r}")
 
 
@@ -196,7 +192,7 @@ def outcome(
     wanted = {"contradicted", "opposite"} if joint == "contradicted" else {joint}
     those = [{**row, "kind": each} for each, (decided, row) in found.items() if decided in wanted]
     if kind in ACCURACY and len(those) > 1:
-        return joint, ACCURACY[kind](pd.DataFrame(those))[1]
+        return joint, getattr(rules, kind)(pd.DataFrame(those))[1]
     return joint, those[0]
 
 
@@ -211,11 +207,10 @@ def judge(
     judged, outcomes = [], []
     for claim in claims:
         kind = claim["test"]["kind"] if claim["test"] else ""
-        found = _by_condition(claim, evidence, within) if kind else {}
-        whole, parts = _conclusion(found), {}
+        (found, whole), parts = _reached(claim, evidence, within), {}
         for name, half in zip(("even", "odd"), halves, strict=True):
             usable = found and kind != "repeats" and all(half[each] for each in KINDS[claim["dataset"]])
-            parts[name] = _conclusion(_by_condition(claim, half, within)) if usable else ""
+            parts[name] = _reached(claim, half, within)[1] if usable else ""
         agree = all(part == whole for part in parts.values()) if all(parts.values()) else None
         about = {key: claim[key] or "" for key in ("id", "section", "question", "dataset", "stop", "claim")}
         judged.append({**about, "test": kind, "conclusion": whole, **parts, "agree": agree})
@@ -225,11 +220,11 @@ def judge(
     return pd.DataFrame(judged), pd.DataFrame(outcomes)
 
 
-def _by_condition(claim: dict[str, Any], evidence: Mapping, within: int | None) -> dict[str, rules.Decided]:
-    names = (ANY,) if claim["test"]["kind"] == "repeats" else [c.name for c in sizes.conditions()]
-    found = {name: outcome(claim, name, evidence, within) for name in names}
-    return {} if None in found.values() else found
-
-
-def _conclusion(found: dict[str, rules.Decided]) -> str:
-    return rules.conclusion({name: decided for name, (decided, _) in found.items()}) if found else "not tested"
+def _reached(claim: dict[str, Any], evidence: Mapping, within: int | None) -> tuple[dict[str, rules.Decided], str]:
+    """Return a claim's outcomes by condition and its conclusion; no outcomes where a test or evidence is lacking."""
+    kind = claim["test"]["kind"] if claim["test"] else ""
+    names = [ANY] if kind == "repeats" else [each.name for each in sizes.conditions()]
+    found = {name: outcome(claim, name, evidence, within) for name in names if kind}
+    if not kind or None in found.values():
+        return {}, "not tested"
+    return found, rules.conclusion({name: decided for name, (decided, _) in found.items()})

@@ -1,13 +1,13 @@
 """Which test rows a search starts from, and towards which class: drawn by seed, the same for all its networks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from robexpl import checks
+from robexpl.data import Dataset
 from robexpl.seeds import numpy_generator
 from robexpl.study.networks import Data, Network
 
@@ -47,17 +47,13 @@ class Agreed:
     def take(self, data: Data) -> Factuals:
         """Return run, row, label, target; test rows of `data` must be those of the draw."""
         drawn = self.draw.take(self.data)
-        right = torch.ones(len(drawn["row"]), dtype=torch.bool)
-        for network in self.networks:
-            right &= correct(network, self.data.load().x_test[drawn["row"]], drawn["label"])
-        kept = right.nonzero().flatten()[: self.most]
+        kept = _all_right(self.networks, self.data.load(), drawn["row"]).nonzero()[: self.most, 0]
         return {name: values[kept] for name, values in drawn.items()}
 
 
 @dataclass(frozen=True)
 class Pairs:
     """One test row for each pair of class names (from, to), drawn among those that all networks classify correctly.
-
     No pairs: one from the first class to the second.
     """
 
@@ -68,19 +64,21 @@ class Pairs:
     def take(self, data: Data) -> Factuals:
         """Return run, row, label, target, each (pairs,)."""
         dataset = data.load()
-        right = torch.ones(len(dataset.x_test), dtype=torch.bool)
-        for network in self.networks:
-            right &= correct(network, dataset.x_test, dataset.y_test)
+        right = _all_right(self.networks, dataset, slice(None))
         pairs = self.pairs or (dataset.class_names[:2],)
         label, target = (torch.tensor([dataset.class_names.index(p[i]) for p in pairs]) for i in (0, 1))
-        row = torch.tensor([self._draw(right & (dataset.y_test == one), int(one)) for one in label])
-        return {"run": torch.zeros_like(row), "row": row, "label": label, "target": target}
+        rows = []
+        for one in label.tolist():
+            allowed = (right & (dataset.y_test == one)).nonzero()[:, 0]
+            line = f"expected a test row of class {one} that all networks classify correctly, got none"
+            checks.refuse_unless(len(allowed) > 0, line)
+            rows.append(int(allowed[numpy_generator(self.seed, "gallery", f"{one}").integers(len(allowed))]))
+        return {"run": torch.zeros_like(label), "row": torch.tensor(rows), "label": label, "target": target}
 
-    def _draw(self, allowed: Tensor, label: int) -> int:
-        rows = allowed.nonzero().flatten()
-        if not len(rows):
-            raise ValueError(f"expected a test row of class {label} that all networks classify correctly, got none")
-        return int(rows[numpy_generator(self.seed, "gallery", f"{label}").integers(len(rows))])
+
+def _all_right(networks: tuple[Network, ...], dataset: Dataset, rows: Tensor | slice) -> Tensor:
+    x, label = dataset.x_test[rows], dataset.y_test[rows]
+    return torch.stack([correct(network, x, label) for network in networks]).all(0)
 
 
 @torch.no_grad()

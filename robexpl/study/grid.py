@@ -12,7 +12,7 @@ from typing import Any
 from robexpl.regimes import REGIMES
 from robexpl.study import sizes
 from robexpl.study.factuals import Agreed, Draw, Pairs
-from robexpl.study.networks import Author, Data, Network, Subject, Thresholded, network
+from robexpl.study.networks import Network, Subject, Thresholded, network
 from robexpl.study.sizes import STOPS, Attack, Study
 from robexpl.study.stages import POINTS, Attacked, Measure, Reference, Search
 
@@ -55,12 +55,17 @@ def chosen(names: Iterable[str] = ()) -> tuple[sizes.Condition, ...]:
 
 
 def robustness(study: Study) -> list[Measured]:
-    """List every network under every attack of the evaluation."""
+    """List every network under every attack of the evaluation, whose direction is that of the condition."""
     return [
-        Measured((*entry.labels, ("attack", name)), Attacked(entry.what, attack))
+        Measured((*entry.labels, ("attack", name)), Attacked(entry.what, attack, rounded=rounded(entry, attack)))
         for entry in networks(study)
         for name, attack in sizes.evaluation().items()
     ]
+
+
+def rounded(entry: Measured, attack: Attack) -> bool:
+    """Tell whether a network's condition attacks with the direction that single precision leaves."""
+    return bool(attack.attack) and sizes.condition(dict(entry.labels)["condition"]).rounded
 
 
 def checks(study: Study) -> list[Measured]:
@@ -68,9 +73,10 @@ def checks(study: Study) -> list[Measured]:
     radius = dict(sizes.evaluation()["fgsm"].settings)["eps"]
     tried = {f"FGSM {eps:g}": Attack(f"fgsm {eps:g}", "fgsm", (("eps", eps),)) for eps in sizes.settings()["ladder"]}
     tried["random signs"] = Attack("random_signs", "random_signs", (("eps", radius),))
+    how = {"stream": ("sanity",)}
     return [
-        Measured((*entry.labels, ("attack", name)), Attacked(entry.what, attack, stream=("sanity",)))
-        for entry in networks(study, seeds=1)
+        Measured((*one.labels, ("attack", name)), Attacked(one.what, attack, **how, rounded=rounded(one, attack)))
+        for one in networks(study, seeds=1)
         for name, attack in tried.items()
     ]
 
@@ -122,7 +128,6 @@ def main(
 
 def step_budget(study: Study) -> list[Point]:
     """List searches for the generator conditions with the study's step and with the same step budget in finer steps.
-
     Conditions whose step is the default one; one run of factuals and a few seeds of each. Each network counts the
     factuals that it classifies correctly itself.
     """
@@ -180,7 +185,6 @@ def gallery(study: Study, name: str = "") -> list[Point]:
 
 def controls(study: Study, seed: int) -> dict[str, Subject]:
     """Return the regimes and the two controls of a seed: one network trained in black and white, shown grey images.
-
     binarised: as they are; thresholded: behind a soft threshold.
     """
     known = of_seed(study, sizes.primary(), seed)
@@ -219,7 +223,6 @@ def control_attacks(study: Study) -> list[Measured]:
 
 def components(study: Study) -> list[Point]:
     """List repeated searches for components of variance; none with a single seed.
-
     The networks of a condition search from the same factuals, those of seed 0, where all seeds share their data, else
     from those of their own seed; conditions that start with noise are searched with several draws of it.
     """
@@ -244,35 +247,3 @@ def components(study: Study) -> list[Point]:
                 for number in range(how_many["draws"] if how.start_noise else 1)
             ]  # fmt: skip
     return found
-
-
-# The author's networks
-
-
-def author(study: Study, regime: str) -> Author:
-    """Name the author's network of a regime."""
-    return Author(Data(study.dataset, 0, "as_run"), regime)
-
-
-def audit_attacks(study: Study) -> list[Measured]:
-    """List the author's networks under every attack of the evaluation."""
-    return [
-        Measured(
-            (("dataset", study.dataset), ("regime", regime), ("attack", name)), Attacked(author(study, regime), how)
-        )
-        for regime in REGIMES
-        for name, how in sizes.evaluation().items()
-    ]
-
-
-def audit(study: Study, labels: Labels, *, runs: int | None = None, **changes: float) -> list[Point]:
-    """List searches in the author's networks as the author's code makes them, some settings changed."""
-    how, draw = sizes.condition("as_run"), Draw(runs or study.runs, study.factuals)
-    return [
-        point(
-            study, how, author(study, regime), stop,
-            {"dataset": study.dataset, **labels, "seed": 0, "stop": stop, "regime": regime}, factuals=draw, **changes,
-        )
-        for stop in STOPS
-        for regime in REGIMES
-    ]  # fmt: skip

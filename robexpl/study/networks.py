@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,32 +46,34 @@ def _load(rows: Data) -> data.Dataset:
 
 
 @dataclass(frozen=True)
-class Network:
-    """One network of the study: what it is trained on, how and from which seed.
-
-    binary: trained on images in black and white (1 where x > 1/2, else 0), all else the same.
-    """
+class Itself:
+    """A network that is searched as it is."""
 
     data: Data
     regime: str
+
+    @property
+    def network(self) -> Itself:
+        """What is trained, whatever a search does to it."""
+        return self
+
+
+@dataclass(frozen=True)
+class Network(Itself):
+    """One network of the study: what it is trained on, how and from which seed.
+    binary: trained on images in black and white (1 where x > 1/2, else 0), all else the same.
+    """
+
     early_stop: bool = False
+    rounded: bool = False
     epochs: int = 20
     architecture: str = "mlp"
     binary: bool = False
 
-    @property
-    def seed(self) -> int:
-        """The seed of its weights, batches and noise, and of its data."""
-        return self.data.seed
-
-    @property
-    def network(self) -> Network:
-        """Itself: what is trained, whatever a search does to it."""
-        return self
-
     def __str__(self) -> str:
-        how = "binary" if self.binary else "early stop" if self.early_stop else ""
-        return f"{self.data.dataset} {self.regime} seed {self.seed}" + f" ({how})" * bool(how)
+        named = {"binary": self.binary, "early stop": self.early_stop, "rounded": self.rounded}
+        how = ", ".join([*([self.data.sampling] * (self.data.sampling != "as_run")), *(n for n in named if named[n])])
+        return f"{self.data.dataset} {self.regime} seed {self.data.seed}{how and f' ({how})'}"
 
     def code(self) -> tuple:
         """Return the functions whose code the trained network rests on."""
@@ -82,8 +85,7 @@ class Network:
 
         weights = {name: value for name, value in stages.train(self).items() if name != "history"}
         known = self.data.load()
-        shape = known.x_train.shape[1], known.n_classes, known.image_shape
-        model = models.build(self.architecture, *shape, generator=None)
+        model = models.build(self.architecture, known.x_train.shape[1], known.n_classes, known.image_shape)
         model.load_state_dict(weights)
         return model.eval()
 
@@ -91,22 +93,14 @@ class Network:
 def network(study: Study, regime: str, seed: int, condition: Condition) -> Network:
     """Name the network of a regime, seed and condition; networks that two conditions share have one name."""
     checks.one_of("regime", regime, REGIMES)
-    early_stop = condition.early_stop and regime != "standard"  # one standard network serves every condition
+    how = [given and regime != "standard" for given in (condition.early_stop, condition.rounded)]  # standard: shared
     sampling = "as_run" if study.kind == "image" else condition.sampling
-    return Network(Data(study.dataset, seed, sampling), regime, early_stop, study.epochs, study.architecture)
+    return Network(Data(study.dataset, seed, sampling), regime, *how, study.epochs, study.architecture)
 
 
 @dataclass(frozen=True)
-class Author:
+class Author(Itself):
     """The author's own network of a regime."""
-
-    data: Data
-    regime: str
-
-    @property
-    def network(self) -> Author:
-        """Itself."""
-        return self
 
     def __str__(self) -> str:
         return f"{self.data.dataset} {self.regime} of the author"
@@ -117,16 +111,22 @@ class Author:
 
 
 @dataclass(frozen=True)
-class Scaled:
-    """A network f with logits factor * f(x): another function, the same classifier."""
+class Changed:
+    """A network to which something is done before it is searched."""
 
     network: Network
-    factor: float
 
     @property
     def data(self) -> Data:
         """What the network is trained on."""
         return self.network.data
+
+
+@dataclass(frozen=True)
+class Scaled(Changed):
+    """A network f with logits factor * f(x): another function, the same classifier."""
+
+    factor: float
 
     def model(self) -> nn.Module:
         """Return a copy with its last layer multiplied."""
@@ -134,27 +134,21 @@ class Scaled:
 
 
 @dataclass(frozen=True)
-class Matched:
+class Matched(Changed):
     """A network with its logits scaled until its gradients at the factuals are as large as another network's.
-
     The factor is the ratio of the means of |grad_x f_t(x)|_2, rounded to four digits; `inverse` takes the reciprocal of
     the factor of the opposite comparison, so that both directions use one number.
     """
 
-    network: Network
     to: Network
-    factuals: object
+    factuals: Any
     inverse: bool = False
 
-    @property
-    def data(self) -> Data:
-        """What the network is trained on."""
-        return self.network.data
-
     def factor(self) -> float:
-        """Return the factor that multiplies the logits."""
+        """Return the factor that multiplies the logits, rounded so that no last bit of a machine decides a key."""
         own, other = (gradient_size(one, self.factuals) for one in (self.network, self.to))
-        return four_digits(1 / four_digits(own / other)) if self.inverse else four_digits(other / own)
+        ratio = float(f"{own / other if self.inverse else other / own:.4g}")
+        return float(f"{1 / ratio:.4g}") if self.inverse else ratio
 
     def model(self) -> nn.Module:
         """Return a copy with its last layer multiplied."""
@@ -162,27 +156,20 @@ class Matched:
 
 
 @dataclass(frozen=True)
-class Thresholded:
+class Thresholded(Changed):
     """A network behind a soft threshold of its inputs: T(x) = (s(x) - s(0)) / (s(1) - s(0)).
-
     s(x) = 1 / (1 + exp(-(x - 1/2) / tau)): steep enough to shrink changes near black and white, smooth enough for
     attacks and searches to follow its gradient.
     """
 
-    network: Network
     tau: float = 0.1
-
-    @property
-    def data(self) -> Data:
-        """What the network is trained on."""
-        return self.network.data
 
     def model(self) -> nn.Module:
         """Return the threshold and the network in one module."""
         return nn.Sequential(Threshold(self.tau), self.network.model())
 
 
-Subject = Network | Author | Scaled | Matched | Thresholded
+Subject = Itself | Changed
 
 
 class Threshold(nn.Module):
@@ -206,8 +193,7 @@ def binary(x: Tensor) -> Tensor:
 def scaled(model: nn.Module, factor: float) -> nn.Module:
     """Return a copy of a perceptron f with logits factor * f(x)."""
     checks.positive(factor=factor)
-    if relu_layers(model) is None:
-        raise ValueError(f"expected a perceptron, got {type(model).__name__}")
+    checks.refuse_unless(relu_layers(model) is not None, f"expected a perceptron, got {type(model).__name__}")
     result = copy.deepcopy(model)
     with torch.no_grad():
         result[-1].weight.mul_(factor)
@@ -215,14 +201,9 @@ def scaled(model: nn.Module, factor: float) -> nn.Module:
     return result
 
 
-def gradient_size(network: Network, factuals: object) -> float:
+def gradient_size(network: Network, factuals: Any) -> float:
     """Return the mean over factuals x, with targets t, of |grad_x f_t(x)|_2."""
     drawn = factuals.take(network.data)
     logits, pull = vjp(network.model())(network.data.load().x_test[drawn["row"]])
     one_hot = nn.functional.one_hot(drawn["target"], logits.shape[1]).to(logits.dtype)
     return float(pull(one_hot).norm(dim=1).double().mean())
-
-
-def four_digits(value: float) -> float:
-    """Round to four significant digits, so that no last bit of a machine decides what is cached."""
-    return float(f"{value:.4g}")

@@ -2,6 +2,7 @@
 
 Environment variables move things: `ROBEXPL_BUILD` the build folder (caches, logs, the demo) and
 `ROBEXPL_GENERATED` the full profile's results, which `make verify` recomputes beside the committed ones.
+Where the package was installed without a checkout, the build folder lies in the working directory.
 """
 
 import os
@@ -15,9 +16,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ("demo", "full")
 
 
+def in_checkout() -> bool:
+    """Tell whether notebooks and paper lie beside the package, as in a checkout and not in an installed wheel."""
+    return all((ROOT / name).is_dir() for name in ("notebooks", "paper"))
+
+
 def build_dir() -> Path:
     """Return the folder of everything that may be deleted: caches, logs, failed notebooks, the demo."""
-    return Path(os.environ.get("ROBEXPL_BUILD") or ROOT / "build").absolute()
+    return Path(os.environ.get("ROBEXPL_BUILD") or (ROOT if in_checkout() else Path()) / "build").absolute()
 
 
 def generated_dir(profile: str) -> Path:
@@ -33,10 +39,8 @@ def label(path: Path) -> str:
     'paper/generated/rq1-mnist-means.csv'
     """
     path = Path(path).absolute()
-    for name, folder in _homes().items():
-        if path.is_relative_to(folder):
-            return (name / path.relative_to(folder)).as_posix()
-    return path.as_posix()
+    found = (name / path.relative_to(folder) for name, folder in _homes().items() if path.is_relative_to(folder))
+    return next(found, path).as_posix()
 
 
 def located(name: str) -> Path:
@@ -44,10 +48,8 @@ def located(name: str) -> Path:
     >>> located("notebooks/rq1.py") == ROOT / "notebooks" / "rq1.py"
     True
     """
-    for home, folder in _homes().items():
-        if Path(name).is_relative_to(home):
-            return folder / Path(name).relative_to(home)
-    return Path(name)
+    path = Path(name)
+    return next((at / path.relative_to(to) for to, at in _homes().items() if path.is_relative_to(to)), path)
 
 
 def _homes() -> dict[Path, Path]:

@@ -4,19 +4,19 @@ A notebook is its template in notebooks/ and its entry in `NOTEBOOKS`; the lists
 that it names are those that it makes its tables from.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from robexpl import checks
-from robexpl.regimes import ADVERSARIES
-from robexpl.study import grid, sizes, stages, variations
+from robexpl.models.mlp import HIDDEN
+from robexpl.regimes import ADVERSARIES, Adversary
+from robexpl.study import audit, grid, sizes, stages, variations
+from robexpl.study.factuals import Draw
 from robexpl.study.grid import Measured, Point
-from robexpl.study.networks import Author, Network
+from robexpl.study.networks import Itself, Network
 from robexpl.study.sizes import Study
 from robexpl.study.stages import Attacked, Reference, Search
 
@@ -24,7 +24,8 @@ from robexpl.study.stages import Attacked, Reference, Search
 # per pair of rows and input of a distance. Their proportions order the work; the time left is measured.
 ADVERSARY_STEP, SEARCH_STEP, ROW_WEIGHT, PAIR_INPUT = 1.2e-4, 4e-4, 1.5e-10, 3.2e-9
 BATCH, BLOCK, EARLY = 32, 256, 0.1  # EARLY: share of the steps that a search for the decision threshold takes, about
-HIDDEN = {"image": 128, "tabular": 10}
+STAGES = {Network: ("train",), Attacked: ("attack",), Search: ("search", "score"), Reference: ("score",)}
+Lists = tuple[Callable[[Study], list[Point] | list[Measured]], ...]
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,14 @@ class Cell:
         return getattr(stages, self.stage).path(*self.arguments)
 
     @property
-    def owner(self) -> Network | Author | None:
+    def about(self) -> Any:
+        """The network or the reference points that it belongs to, with what is done to a network before."""
+        return getattr(self.arguments[0], "subject", self.arguments[0])
+
+    @property
+    def owner(self) -> Itself | None:
         """The network that it belongs to: cells of one network are computed one after the other."""
-        first = self.arguments[0]
-        if isinstance(first, Reference):
-            return None
-        return first if isinstance(first, Network) else first.subject.network
+        return getattr(self.about, "network", None)
 
     @property
     def waits(self) -> bool:
@@ -56,26 +59,24 @@ class Cell:
         return any(len(_networks(argument)) > 1 for argument in self.arguments)
 
     def __str__(self) -> str:
-        return f"{self.stage} {self.owner or self.arguments[0].data.dataset}"
+        return f"{self.stage} {self.owner or self.about.data.dataset}"
 
     def cost(self) -> float:
         """Return about how many seconds it takes on one core, from what is known before it runs."""
-        first = self.arguments[0]
-        data = (first if isinstance(first, (Network, Reference)) else first.subject).data.load()
+        first, data = self.arguments[0], self.about.data.load()
         rows, inputs = data.x_train.shape
         row = inputs * HIDDEN["image" if data.image_shape else "tabular"] * ROW_WEIGHT
         if isinstance(first, Network):
-            opponent = ADVERSARIES[first.regime]
-            steps = opponent.steps if opponent else 0
-            if opponent and first.early_stop:  # the noise at the start is already a few steps away from the row
-                steps = min(steps, max(opponent.eps / opponent.step_size - 3, 1))
+            opponent = ADVERSARIES[first.regime] or Adversary(0.0, 1.0, 0)
+            away = max(opponent.eps / opponent.step_size - 3, 1)  # the noise at the start makes some of the way
+            steps = min(opponent.steps, away) if first.early_stop else opponent.steps
             step = (steps + 7) * ADVERSARY_STEP + (steps + 4) * BATCH * row  # the update counts as some steps more
             return first.epochs * ceil(rows / BATCH) * step
         if isinstance(first, Attacked):
             passes, n = 1 + dict(first.attack.settings).get("steps", 1), first.rows or len(data.x_test)
             return passes * (ceil(n / BLOCK) * ADVERSARY_STEP + n * row)
-        factuals = first.factuals
-        n = factuals.runs * factuals.per_run if hasattr(factuals, "per_run") else getattr(factuals, "most", 5)
+        drawn = first.factuals
+        n = drawn.runs * drawn.per_run if isinstance(drawn, Draw) else getattr(drawn, "most", 5)
         if self.stage == "search":
             steps = first.settings.steps * (EARLY if first.stop == "decision_threshold" else 1)
             return steps * (SEARCH_STEP + n * row)
@@ -85,24 +86,17 @@ class Cell:
 def _networks(value: Any) -> set[Network]:
     if isinstance(value, Network):
         return {value}
-    parts = (
-        vars(value).values() if hasattr(value, "__dataclass_fields__") else value if isinstance(value, tuple) else ()
-    )
-    return set().union(*map(_networks, parts)) if parts else set()
+    parts = vars(value).values() if is_dataclass(value) else value if isinstance(value, tuple) else ()
+    return set().union(*map(_networks, parts))
 
 
 def cells_of(entries: Iterable[Point | Measured]) -> Iterator[Cell]:
     """Yield the cells of labelled points: the networks that they need, then the searches, then the scores."""
     for entry in entries:
         what = entry.search if isinstance(entry, Point) else entry.what
-        for network in sorted(_networks(what) | _networks(getattr(entry, "counting", ())), key=str):
-            yield Cell("train", (network,))
-        if isinstance(what, Search):
-            yield Cell("search", (what,))
-        if isinstance(what, Attacked):
-            yield Cell("attack", (what,))
-        elif isinstance(what, (Search, Reference)):
-            yield Cell("score", (what, entry.measure))
+        for needed in [*sorted(_networks((what, getattr(entry, "counting", ()))), key=str), what]:
+            for stage in STAGES.get(type(needed), ()):
+                yield Cell(stage, (needed, entry.measure) if stage == "score" else (needed,))
 
 
 @dataclass(frozen=True)
@@ -110,45 +104,42 @@ class Notebook:
     """A notebook: its template's name, whether it is made for each dataset, in which profiles, and its points."""
 
     name: str
-    points: tuple[Callable[[Study], list[Point] | list[Measured]], ...]
+    points: Lists
     each: bool = True
     profiles: tuple[str, ...] = ("full", "demo")
-    images: tuple[Callable[[Study], list[Point] | list[Measured]], ...] = ()  # points that only images have
-    full: tuple[Callable[[Study], list[Point] | list[Measured]], ...] = ()  # points that only the full study has
+    images: Lists = ()  # points that only images have
+    full: Lists = ()  # points that only the full study has
 
 
 def _standard(study: Study) -> list[Measured]:
-    """List the network that `background` shows: the standard one on images."""
-    known = grid.of_seed(study, sizes.primary(), 0)["standard"]
-    return [Measured((("regime", "standard"),), known)] if study.kind == "image" else []
+    """List the network that `background` shows."""
+    return [Measured((("regime", "standard"),), grid.of_seed(study, sizes.primary(), 0)["standard"])]
 
 
 # Longest first; the verdicts come last, as they use what all others compute.
 NOTEBOOKS = (
     Notebook(
-        "audit",
-        (grid.audit_attacks, variations.audit_cells, variations.audit_profile, variations.audit_unreported),
-        each=False,
-        profiles=("full",),
+        "audit", (
+            audit.attacks, audit.cells, audit.profile, audit.unreported, audit.directions,
+            audit.trained_attacks, audit.trained_searches,
+        ),
+        each=False, profiles=("full",),
     ),
     Notebook("sensitivity", (variations.weights, variations.curves, variations.metrics, variations.equal_gradients)),
     Notebook("rq1", (grid.main, grid.step_budget, grid.gallery, grid.reference)),
     Notebook(
-        "anchors",
-        (grid.main, grid.reference, grid.without_noise, grid.components),
+        "anchors", (grid.main, grid.reference, grid.without_noise, grid.components),
         images=(grid.control, grid.control_attacks),
     ),
     Notebook("models", (grid.networks, grid.robustness, grid.checks)),
     Notebook("rq2", (grid.main, grid.robustness)),
-    Notebook("background", (_standard,), each=False),
+    Notebook("background", (), each=False, images=(_standard,)),
     Notebook("table1", (grid.main, grid.robustness), each=False),
     Notebook(
-        "verdicts",
-        (grid.main, grid.robustness, grid.reference, variations.equal_gradients),
-        each=False,
-        full=(variations.audit_cells,),
+        "verdicts", (grid.main, grid.robustness, grid.reference, variations.equal_gradients), each=False,
+        full=(audit.cells,),
     ),
-)
+)  # fmt: skip
 
 
 def notebook(name: str) -> Notebook:
@@ -159,13 +150,8 @@ def notebook(name: str) -> Notebook:
 
 def templates(profile: str) -> list[tuple[Notebook, str | None]]:
     """Return the notebooks of a profile, each with its dataset or None, in the order in which to run them."""
-    datasets = sizes.datasets(profile).values()
-    return [
-        (entry, dataset)
-        for entry in NOTEBOOKS
-        if profile in entry.profiles
-        for dataset in (datasets if entry.each else (None,))
-    ]
+    entries = [entry for entry in NOTEBOOKS if profile in entry.profiles]
+    return [(entry, one) for entry in entries for one in (sizes.datasets(profile).values() if entry.each else [None])]
 
 
 def points(entry: Notebook, study: Study) -> list[Point | Measured]:

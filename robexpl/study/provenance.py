@@ -1,10 +1,8 @@
 """What code a result rests on: a digest that moves when a definition changes that the result uses, and only then.
 
-A definition is a function, a class or a constant at the top of a module. From the given functions on, every definition
-is followed that the text of a reached one names. What is asked of objects (`dataset.bounds`) and what is looked up by a
-string cannot be followed: such code reaches a key through the arguments of a stage (see `robexpl.study.cache`).
-
-Text is hashed, not syntax trees: `ast.dump` prints the same file differently from one Python to the next.
+A definition is a function, a class or a constant at the top of a module; those that the text of a reached one names are
+followed. What is asked of objects (`dataset.bounds`) or looked up by a string is not: such code reaches a key through
+the arguments of a stage (see `cache`). Text is hashed, as `ast.dump` differs from one Python to the next.
 """
 
 import ast
@@ -12,8 +10,7 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,31 +25,36 @@ NEUTRAL = frozenset(
     for name in ("progress", "files", "registry", "study.cache", "study._essence", "study.places", "study.provenance")
 )
 READING = threading.RLock()  # Python 3.11 cannot parse in two threads at once
-Found = dict[tuple[str, str], str]  # texts, by module and name of the definition or the import
 
 
-@dataclass(eq=False)
 class Source:
-    """A module's text, the lines of it that count, and which statements or import bind each of its names."""
+    """A module's text: the lines of it that count, and which statements or import bind each of its names."""
 
-    module: str
-    text: str
-    package: bool
+    def __init__(self, module: str, text: str, package: str) -> None:
+        self.module, self.text, self.package, self.lines = module, text, package, _essence.lines(text)
+        self.defined, self.imported = _essence.bindings(ast.parse(text), package)
 
-    def __post_init__(self) -> None:
-        self.lines = _essence.lines(self.text)
-        self.defined, self.imported = _essence.bindings(ast.parse(self.text), self.module, self.package)
+    @cached_property
+    def definitions(self) -> dict[str, tuple[str, set[Use]]]:
+        """By name the text of what binds it, without what cannot change a result, and what that uses."""
+        found, known = {}, self.defined.keys() | self.imported.keys()
+        for name, nodes in self.defined.items():
+            starts = (min(part.lineno for part in [n, *getattr(n, "decorator_list", [])]) for n in nodes)
+            rows = [row for start, node in zip(starts, nodes, strict=True) for row in range(start - 1, node.end_lineno)]
+            text = "\n".join(self.lines[row] for row in rows if self.lines[row] is not None)
+            found[name] = text, _essence.uses(nodes, self.module, self.package, known)
+        return found
 
 
-_SOURCES: dict[str, tuple[Any, int, Source]] = {}
+_SOURCES: dict[str, tuple[Any, Source]] = {}
 _DIGESTS: dict[tuple[Use, ...], tuple[dict[str, Source], str]] = {}
 
 
 def digest(functions: Iterable[Callable]) -> str:
     """Return a digest of the code that functions or classes rest on, within robexpl and their own packages.
-    Comments, docstrings, annotations' meaning, error messages and refusals (`refuse_...`) do not count. The text of a
-    module is read once and again when the module is reloaded, so that the digest is that of the code in memory.
-    Raises ValueError for what no source file defines, and where a module lacks a name that is asked of it.
+    Comments, docstrings, annotations' meaning, error messages and refusals (`refuse_...`) do not count. A module's text
+    is read when it is loaded or reloaded, so that the digest is that of the code in memory. Raises ValueError for what
+    no source file defines, and where a module lacks a name that is asked of it.
     >>> from robexpl import seeds
     >>> digest([seeds.torch_generator]) == digest([seeds.numpy_generator])
     False
@@ -80,11 +82,11 @@ def reached(functions: Iterable[Callable]) -> list[str]:
 
 def cells_code(sources: Iterable[str]) -> str:
     """Return the text of the definitions within robexpl that a notebook's code cells use, followed as in `digest`.
-    >>> cells_code(["from robexpl import seeds", "seeds.torch_generator(0)"]).startswith("robexpl seeds\\ndef _seq")
+    >>> "def torch_generator" in cells_code(["from robexpl import seeds", "seeds.torch_generator(0)"])
     True
     """
     with READING:
-        used = _essence.uses([node for source in sources for node in ast.parse(source).body], "", False)
+        used = _essence.uses([node for source in sources for node in ast.parse(source).body], "", "cell")
         found = _reach(use for use in used if use[0].split(".")[0] == "robexpl")
     return "\n".join(text for _, text in sorted(found.items()))
 
@@ -99,8 +101,8 @@ def _root(function: Callable) -> Use:
     return module, (name,)
 
 
-def _reach(roots: Iterable[Use]) -> Found:
-    """Return the definitions and imports that are reached from some, within their packages and robexpl."""
+def _reach(roots: Iterable[Use]) -> dict[tuple[str, str], str]:
+    """Return the texts of the definitions and imports reached from some, within their packages and robexpl."""
     todo, seen, found = list(roots), set(), {}
     followed = {"robexpl", *(module.split(".")[0] for module, _ in todo)}
     while todo:
@@ -118,7 +120,7 @@ def _reach(roots: Iterable[Use]) -> Found:
             continue
         name, *rest = names
         if name in defined:
-            found[module, name], used = _definition(source, name)
+            found[module, name], used = source.definitions[name]
             todo += used
         if name in imported and imported[name] != (module, (name,)):
             origin, asked = imported[name]
@@ -126,36 +128,18 @@ def _reach(roots: Iterable[Use]) -> Found:
             todo.append((origin, (*asked, *rest)))
         elif name in defined or name.startswith("__"):
             continue
-        elif source.package and _path(f"{module}.{name}"):
+        elif source.package == module and _path(f"{module}.{name}"):
             todo.append((f"{module}.{name}", tuple(rest)))
-        else:
-            todo += _asked(module, name, rest, found)
+        else:  # what the package's `__getattr__` gives
+            value = getattr(importlib.import_module(module), name, None)
+            if value is None:
+                raise ValueError(f"cannot tell what a result rests on: {module} has no {name}")
+            if isinstance(value, ModuleType):
+                found[module, f"import {name}"] = value.__name__
+                todo.append((value.__name__, tuple(rest)))
+            elif getattr(value, "__module__", module) != module:
+                todo.append((value.__module__, (value.__qualname__.split(".")[0],)))
     return found
-
-
-@cache
-def _definition(source: Source, name: str) -> tuple[str, set[Use]]:
-    """Return the text of what binds a name, without what cannot change a result, and what it uses."""
-    nodes, rows = source.defined[name], set()
-    for node in nodes:
-        first = min(part.lineno for part in [node, *getattr(node, "decorator_list", [])])
-        rows.update(range(first - 1, node.end_lineno))
-    text = "\n".join(source.lines[row] for row in sorted(rows) if source.lines[row] is not None)
-    known = source.defined.keys() | source.imported.keys()
-    return text, _essence.uses(nodes, source.module, source.package, known)
-
-
-def _asked(module: str, name: str, rest: list[str], found: Found) -> list[Use]:
-    """Return what a package's `__getattr__` gives for a name."""
-    try:
-        value = getattr(importlib.import_module(module), name)
-    except AttributeError:
-        raise ValueError(f"cannot tell what a result rests on: {module} has no {name}") from None
-    if isinstance(value, ModuleType):
-        found[module, f"import {name}"] = value.__name__
-        return [(value.__name__, tuple(rest))]
-    elsewhere = getattr(value, "__module__", module) != module
-    return [(value.__module__, (value.__qualname__.split(".")[0],))] if elsewhere else []
 
 
 def _path(module: str) -> Path | None:
@@ -171,15 +155,12 @@ def _path(module: str) -> Path | None:
 def _source(module: str) -> Source:
     """Return the source of a module, read again when the module is reloaded or, while not loaded, has changed."""
     spec = getattr(sys.modules.get(module), "__spec__", None)
-    loaded, stamp, source = _SOURCES.get(module, (None, 0, None))
-    if source and spec and loaded is spec:
-        return source
-    if (path := _path(module)) is None:
-        raise ValueError(f"cannot tell what a result rests on: {module} has no source file")
-    state = path.stat().st_mtime_ns
-    if source is None or loaded is not spec or stamp != state:
+    loaded, source = _SOURCES.get(module, (None, None))
+    if source is None or spec is None or loaded is not spec:
+        if (path := _path(module)) is None:
+            raise ValueError(f"cannot tell what a result rests on: {module} has no source file")
         text = path.read_text(encoding="utf-8")
         if source is None or source.text != text:
-            source = Source(module, text, path.name == "__init__.py")
-        _SOURCES[module] = spec, state, source
+            source = Source(module, text, module if path.name == "__init__.py" else module.rpartition(".")[0])
+        _SOURCES[module] = spec, source
     return source

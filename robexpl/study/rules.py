@@ -11,14 +11,7 @@ import pandas as pd
 from scipy.stats import chi2
 
 OUTCOMES = ("supported", "contradicted", "opposite", "inconclusive")
-CONCLUSIONS = (
-    "supported",
-    "reproducible but not robust",
-    "inconclusive",
-    "not supported",
-    "reversed",
-    "not tested",
-)
+CONCLUSIONS = ("supported", "reproducible but not robust", "inconclusive", "not supported", "reversed", "not tested")
 SLACK = 0.01  # rules.md: the margin of `overstated`
 MET, UNMET = 0.95, 0.05
 AGREE, DISAGREE = 15, 12  # of 16 implausibilities
@@ -26,27 +19,22 @@ Decided = tuple[str, dict[str, Any]]
 
 
 def _ends(rows: pd.DataFrame) -> np.ndarray:
-    """Return the ends of the intervals, low and high; raise ValueError unless there are some and all are finite."""
-    if rows.empty or not np.isfinite(rows[["low", "high"]].to_numpy(float)).all():
+    ends = rows[["low", "high"]].to_numpy(float).T
+    if rows.empty or not np.isfinite(ends).all():
         raise ValueError(f"expected differences with finite intervals, got {rows.to_dict('records')}")
-    return rows[["low", "high"]].to_numpy(float).T
+    return ends
 
 
 def _outcome(supported: bool, contradicted: bool, opposite: bool = False) -> str:
-    if supported:
-        return "supported"
-    return "opposite" if opposite else "contradicted" if contradicted else "inconclusive"
-
-
-def _row(rows: pd.DataFrame, place: int) -> dict[str, Any]:
-    return rows.iloc[int(place)].to_dict()
+    found = {"supported": supported, "opposite": opposite, "contradicted": contradicted, "inconclusive": True}
+    return next(outcome for outcome, holds in found.items() if holds)
 
 
 def lower(rows: pd.DataFrame) -> Decided:
     """Decide whether every difference lies below zero; what decided: one wholly above zero, else the highest end."""
     low, high = _ends(rows)
     outcome = _outcome((high < 0).all(), (low > 0).any(), (low > 0).all())
-    return outcome, _row(rows, (low if outcome == "contradicted" else high).argmax())
+    return outcome, rows.iloc[(low if outcome == "contradicted" else high).argmax()].to_dict()
 
 
 def equal(rows: pd.DataFrame, margin: float) -> Decided:
@@ -54,28 +42,28 @@ def equal(rows: pd.DataFrame, margin: float) -> Decided:
     (low, high), margin = _ends(rows), max(margin, 0.0)
     beyond, reach = np.maximum(low, -high), np.maximum(high, -low)  # how far from zero a whole interval, an end lies
     outcome = _outcome((reach <= margin).all(), (beyond > margin).any())
-    return outcome, _row(rows, (beyond if outcome == "contradicted" else reach).argmax())
+    return outcome, rows.iloc[(beyond if outcome == "contradicted" else reach).argmax()].to_dict()
 
 
 def unordered(rows: pd.DataFrame) -> Decided:
     """Decide whether scores fail to fall step by step."""
     low, high = _ends(rows)
     outcome = _outcome((low > 0).any(), (high < 0).all())
-    return outcome, _row(rows, (low if outcome == "supported" else high).argmax())
+    return outcome, rows.iloc[(low if outcome == "supported" else high).argmax()].to_dict()
 
 
 def rises(rows: pd.DataFrame) -> Decided:
     """Decide whether every difference, next regime - regime, lies above zero; decided by the one furthest below it."""
     low, high = _ends(rows)
     outcome = _outcome((low > 0).all(), (high < 0).any(), (high < 0).all())
-    return outcome, _row(rows, (high if (high < 0).any() else low).argmin())
+    return outcome, rows.iloc[(high if (high < 0).any() else low).argmin()].to_dict()
 
 
 def overstated(rows: pd.DataFrame) -> Decided:
     """Decide whether projected PGD takes no more than `SLACK` beyond what the two reported attacks take."""
     low, high = _ends(rows)
     outcome = _outcome((high <= SLACK).all(), (low > SLACK).any())
-    return outcome, _row(rows, (low if outcome == "contradicted" else high).argmax())
+    return outcome, rows.iloc[(low if outcome == "contradicted" else high).argmax()].to_dict()
 
 
 def met(shares: pd.Series) -> Decided:
@@ -103,13 +91,11 @@ def spread(table: pd.DataFrame) -> Decided:
     several = table[(table["n_seeds"] > 1) & (table["runs"] > 1)]
     ratio = float((several["sd_seeds"] / several["sd"]).max()) if len(several) else np.nan
     decisive = {"what": "SD over seeds / SD over runs, greatest", "mean": ratio}
-    if several.empty:
-        return "inconclusive", decisive
     if not np.isfinite(several[["sd", "sd_seeds"]].to_numpy(float)).all():
         raise ValueError("expected finite standard deviations, got others")
     freedom = several["n_seeds"] - 1
     more = freedom * several["sd_seeds"] ** 2 > chi2.ppf(0.95, freedom) * several["sd"] ** 2 / several["runs"]
-    return _outcome(not more.any(), more.mean() >= 0.5), decisive
+    return _outcome(len(several) and not more.any(), more.mean() >= 0.5), decisive
 
 
 def repeats(within: int) -> Decided:
@@ -120,9 +106,8 @@ def repeats(within: int) -> Decided:
 
 def joined(outcomes: Sequence[str]) -> str:
     """Join the outcomes of the datasets that a claim is about."""
-    if len(set(outcomes)) == 1:
-        return outcomes[0]
-    return "contradicted" if {"contradicted", "opposite"} & set(outcomes) else "inconclusive"
+    one = len(set(outcomes)) == 1
+    return outcomes[0] if one else _outcome(False, bool({"contradicted", "opposite"} & set(outcomes)))
 
 
 def conclusion(outcomes: Mapping[str, str]) -> str:

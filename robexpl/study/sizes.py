@@ -31,6 +31,7 @@ class Condition:
     title: str
     meaning: str
     early_stop: bool
+    rounded: bool
     energy_factor: float
     start_noise: float
     proximal: bool

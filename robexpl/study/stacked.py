@@ -39,8 +39,16 @@ def fit_seeds(
     checks.refuse_unless(listed, f"expected seeds as a list of integers, got {seeds!r}")
     for seed in seeds:
         checks.non_negative(seed=seed)
-    device = _device(device)
-    x, y, box, first = _stack(datasets, len(seeds), device)
+    try:
+        torch.empty(1, device=device).tolist()  # one on "meta" has no values
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # unknown, or not on this machine
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"expected a device that torch has here, got {device!r}: {line}") from None
+    every = _checked(datasets, len(seeds))
+    first, boxes = every[0], [checks.box(d.bounds, d.x_train) for d in every]
+    x = torch.stack([d.x_train for d in every]).to(device)  # (D, n, d), one for all seeds or one for each
+    y = torch.stack([d.y_train.long() for d in every]).to(device)  # (D, n)
+    box = [torch.stack([edge.expand(1, x.shape[2]) for edge in edges]).to(device) for edges in zip(*boxes, strict=True)]
     shape = x.shape[2], first.n_classes, first.image_shape
     networks = [models.build("mlp", *shape, generator=torch_generator(seed, "weights")) for seed in seeds]
     stacked = torch.func.stack_module_state(networks)[0].values()
@@ -75,19 +83,7 @@ def fit_seeds(
     return [models.from_weights(dict(zip(networks[0].state_dict(), own, strict=True))) for own in trained]
 
 
-def _device(name: str | torch.device) -> torch.device:
-    try:
-        torch.empty(1, device=name).tolist()  # one on "meta" has no values
-        return torch.device(name)
-    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # unknown, or not on this machine
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(f"expected a device that torch has here, got {name!r}: {lines[0]}") from None
-
-
-def _stack(
-    datasets: Dataset | Sequence[Dataset], seeds: int, device: torch.device
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], Dataset]:
-    """Return x (D, n, d), y (D, n) and the box, low and high (D, 1, d) each; D datasets, 1 for all or one per seed."""
+def _checked(datasets: Dataset | Sequence[Dataset], seeds: int) -> list[Dataset]:
     checks.refuse_type("datasets", datasets, (Dataset, Sequence))
     every = [datasets] if isinstance(datasets, Dataset) else list(datasets)
     for dataset in every:
@@ -95,14 +91,11 @@ def _stack(
         x = checks.points(dataset.x_train, "x_train")
         checks.labels(dataset.y_train, len(x), dataset.n_classes, "y_train")
         checks.positive(rows=len(x))
-    if not seeds or len(every) not in (1, seeds):
-        raise ValueError(f"expected seeds, and one dataset or one per seed, got {seeds} seeds, {len(every)} datasets")
-    if len(shapes := {(tuple(dataset.x_train.shape), dataset.n_classes) for dataset in every}) > 1:
-        raise ValueError(f"expected datasets of one shape, got {sorted(shapes)}")
-    boxes = [[edge.expand_as(d.x_train[:1]) for edge in checks.box(d.bounds, d.x_train)] for d in every]
-    low, high = (torch.stack(edges).to(device) for edges in zip(*boxes, strict=True))
-    x, y = torch.stack([d.x_train for d in every]), torch.stack([d.y_train.long() for d in every])
-    return x.to(device), y.to(device), (low, high), every[0]
+    line = f"expected seeds, and one dataset or one per seed, got {seeds} seeds, {len(every)} datasets"
+    checks.refuse_unless(bool(seeds) and len(every) in (1, seeds), line)
+    shapes = {(tuple(dataset.x_train.shape), dataset.n_classes) for dataset in every}
+    checks.refuse_unless(len(shapes) == 1, f"expected datasets of one shape, got {sorted(shapes)}")
+    return every
 
 
 def _run(weights: Weights, x: Tensor) -> tuple[Tensor, Pull]:
@@ -120,9 +113,8 @@ def _run(weights: Weights, x: Tensor) -> tuple[Tensor, Pull]:
 
 @torch.no_grad()
 def _attack(
-    weights: Weights, x: Tensor, y: Tensor, start: Tensor, box: tuple[Tensor, Tensor], opponent: Adversary,
-    early_stop: bool,
-) -> Tensor:  # fmt: skip
+    weights: Weights, x: Tensor, y: Tensor, start: Tensor, box: list[Tensor], opponent: Adversary, early_stop: bool
+) -> Tensor:
     """Perturb x (S, b, d) as `training.fit` does, by projected steps or until any entry of a seed's batch has moved."""
     run, rows, (low, high) = partial(_run, weights), x.flatten(0, 1), (edge.expand_as(x).flatten(0, 1) for edge in box)
     one_hot = nn.functional.one_hot(y.flatten(), weights[3].shape[1]).to(x.dtype)

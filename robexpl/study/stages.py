@@ -4,8 +4,6 @@ An argument that names a dataset, an architecture, an attack, a generator or a d
 file into the key (`code`), so that only what a result rests on recomputes it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -36,6 +34,8 @@ class Attacked:
     rows: int | None = None
     binary: bool = False
     stream: tuple[str, ...] = ("evaluation",)  # names of the random stream, beside the seed
+    rounded: bool = False  # the direction as single precision leaves it
+    double: bool = False  # attack and network in double precision
 
 
 @dataclass(frozen=True)
@@ -83,17 +83,10 @@ def train(network: Network) -> dict[str, Tensor]:
     dataset, history = network.data.load(), []
     if network.binary:
         dataset = replace(dataset, x_train=binary(dataset.x_train), x_test=binary(dataset.x_test))
-    model = fit(
-        dataset,
-        network.regime,
-        seed=network.seed,
-        early_stop=network.early_stop,
-        epochs=network.epochs,
-        architecture=network.architecture,
-        history=history,
-        checkpoint=checkpoint_path(train, network),
-    )
-    rows = torch.tensor([[row["loss"], row["steps"], row["radius"]] for row in history], dtype=torch.float64)
+    how = {name: getattr(network, name) for name in ("regime", "early_stop", "rounded", "epochs", "architecture")}
+    checkpoint = checkpoint_path(train, network)
+    model = fit(dataset, seed=network.data.seed, history=history, checkpoint=checkpoint, **how)
+    rows = torch.tensor([[row[name] for name in ("loss", "steps", "radius")] for row in history], dtype=torch.float64)
     return {**model.state_dict(), "history": rows}
 
 
@@ -104,10 +97,12 @@ def attack(attacked: Attacked) -> dict[str, Tensor]:
     dataset, model = subject.data.load(), subject.model()
     x, y = dataset.x_test[: attacked.rows], dataset.y_test[: attacked.rows]
     x = binary(x) if attacked.binary else x
+    if attacked.double:
+        x, model = x.double(), model.double()
     points, steps = x, torch.zeros(len(x), dtype=torch.long)
     if how.attack:
         generator = torch_generator(subject.data.seed, *attacked.stream)
-        options = {"bounds": dataset.bounds, "generator": generator, **dict(how.settings)}
+        options = {"bounds": dataset.bounds, "generator": generator, "rounded": attacked.rounded, **dict(how.settings)}
         points, steps = attacks.run(how.attack, model, x, y, **options)
     with torch.no_grad():
         correct = model(points).argmax(1) == y
@@ -123,16 +118,9 @@ def search(wanted: Search) -> dict[str, Tensor]:
     dataset, model, drawn = subject.data.load(), subject.model(), wanted.factuals.take(subject.data)
     x = dataset.x_test[drawn["row"]]
     names = (wanted.stop,) if wanted.draw is None else (wanted.stop, wanted.draw)
-    found = generators.module(wanted.generator).search(
-        model,
-        x,
-        drawn["target"],
-        settings=wanted.settings,
-        stop=wanted.stop,
-        bounds=dataset.bounds,
-        generator=torch_generator(subject.data.seed, wanted.stream, *names),
-        labels=drawn["label"],
-    )
+    generator = torch_generator(subject.data.seed, wanted.stream, *names)
+    how = {"settings": wanted.settings, "stop": wanted.stop, "bounds": dataset.bounds, "labels": drawn["label"]}
+    found = generators.module(wanted.generator).search(model, x, drawn["target"], generator=generator, **how)
     with torch.no_grad():
         correct = model(x).argmax(1) == drawn["label"]
     return {**drawn, "factual": x, "correct": correct, **vars(found)}
@@ -141,28 +129,26 @@ def search(wanted: Search) -> dict[str, Tensor]:
 @cached
 def score(of: Search | Reference, measure: Measure) -> dict[str, Tensor]:
     """Score counterfactuals or reference points: their implausibility (n,)."""
+    data, rows = getattr(of, "subject", of).data, slice(None)
+    known = neighbours(data.shared(), measure.distance)
     if isinstance(of, Search):
         found = search(of)
-        known = neighbours(of.subject.data, measure.distance)
-        return {"implausibility": metrics.implausibility(found["x"], found["target"], known, k=measure.k)}
-    known, drawn = neighbours(of.data, measure.distance), of.factuals.take(of.data)
-    dataset, target = of.data.load(), drawn["target"]
-    x = points(of.point, dataset, dataset.x_test[drawn["row"]], target, seed=of.data.seed)
-    if of.point in ("mean", "blank"):  # one point for each class: score it once
-        classes, which = target.unique(return_inverse=True)
-        first = torch.stack([(which == i).nonzero()[0, 0] for i in range(len(classes))])
-        return {"implausibility": metrics.implausibility(x[first], classes, known, k=measure.k)[which]}
-    some = of.factuals.per_run if of.point in ("real_noisy", "uniform") else len(x)  # nothing is paired with these two
-    return {"implausibility": metrics.implausibility(x[:some], target[:some], known, k=measure.k)}
-
-
-def neighbours(data: Data, distance: str) -> metrics.Reference:
-    """Return the training points by class, prepared once for a distance and shared by all networks on the same data."""
-    return _neighbours(data.shared(), distance)
+        x, target = found["x"], found["target"]
+    else:
+        drawn, dataset = of.factuals.take(data), data.load()
+        target = drawn["target"]
+        x = points(of.point, dataset, dataset.x_test[drawn["row"]], target, seed=data.seed)
+        if of.point in ("mean", "blank"):  # one point for each class: score it once
+            target, rows = target.unique(return_inverse=True)
+            x = x[torch.stack([(rows == i).nonzero()[0, 0] for i in range(len(target))])]
+        elif of.point in ("real_noisy", "uniform"):  # nothing is paired with these two
+            x, target = x[: of.factuals.per_run], target[: of.factuals.per_run]
+    return {"implausibility": metrics.implausibility(x, target, known, k=measure.k)[rows]}
 
 
 @lru_cache(maxsize=2)
-def _neighbours(data: Data, distance: str) -> metrics.Reference:
+def neighbours(data: Data, distance: str) -> metrics.Reference:
+    """Return the training points by class, prepared once for a distance and shared by all networks on the same data."""
     loaded = data.load()
     shape = loaded.image_shape or metrics.IMAGE_SHAPE
     return metrics.reference(loaded.x_train, loaded.y_train, distance=distance, image_shape=shape)
@@ -170,7 +156,6 @@ def _neighbours(data: Data, distance: str) -> metrics.Reference:
 
 def points(point: str, dataset: Dataset, factual: Tensor, target: Tensor, *, seed: int) -> Tensor:
     """Return the reference point of each factual (n, d) and target class (n,) -> (n, d).
-
     real: a test point of the target class, drawn at random; mean: of the training points of that class; blank: an image
     without ink, for tabular data the median of all training rows; noisy, real_noisy: the factual and the real point
     with the initialisation noise of a search; uniform: noise over the whole box.

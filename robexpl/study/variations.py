@@ -9,7 +9,7 @@ from typing import Any
 from robexpl.regimes import REGIMES
 from robexpl.study import sizes
 from robexpl.study.factuals import Draw
-from robexpl.study.grid import DTC, GCC, Labels, Point, audit, counting, of_seed, point
+from robexpl.study.grid import DTC, GCC, Labels, Point, counting, of_seed, point
 from robexpl.study.networks import Matched, Scaled, Subject
 from robexpl.study.sizes import Study
 from robexpl.study.stages import Measure
@@ -24,15 +24,6 @@ CURVES = {  # which stopping criteria a setting is varied under
     "threshold": (DTC,),
     "k": (GCC, DTC),
 }
-# Settings of the audit's profile: what the thesis leaves open, on the author's networks
-PROFILE = {
-    "energy": (0.1, 0.5, 0.7, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0),
-    "reg": (0.05, 0.075, 0.1, 0.15, 0.2),
-    "start_noise": (0.0, 0.05, 0.1, 0.15, 0.2),
-}
-EFFECTIVE = 1.0  # energy weight at which reg and start noise are profiled
-FACTORS = (1.0, 2.0)  # multiples of the stated energy weight
-UNREPORTED = (0.1, 0.2)  # energy weights beside the author's unreported runs on California Housing
 
 
 def small(study: Study) -> Study:
@@ -139,29 +130,6 @@ def equal_gradients(study: Study) -> list[Point]:
                 for cell, subject in cells.items()
             ]  # fmt: skip
     return found
-
-
-def audit_cells(study: Study) -> list[Point]:
-    """List the author's networks at the stated energy weight and at twice that weight."""
-    stated = sizes.settings()["weights"][study.kind]["energy"]
-    return [entry for factor in FACTORS for entry in audit(study, {"factor": factor}, energy=factor * stated)]
-
-
-def audit_profile(study: Study) -> list[Point]:
-    """List the author's networks along the settings that the thesis leaves open, one run of factuals each."""
-    return [
-        entry
-        for setting, tried in PROFILE.items()
-        for value in tried
-        for changes in [{"energy": value} if setting == "energy" else {"energy": EFFECTIVE, setting: value}]
-        for entry in audit(study, {"setting": setting, "value": value}, runs=1, **changes)
-    ]
-
-
-def audit_unreported(study: Study) -> list[Point]:
-    """List the author's networks at the energy weight of the unreported runs, all on tabular data, and at twice it."""
-    weights = UNREPORTED if study.kind == "tabular" else ()
-    return [entry for weight in weights for entry in audit(study, {"energy": weight}, energy=weight)]
 
 
 def four_regimes(study: Study) -> bool:

@@ -214,7 +214,7 @@ def files(about: dict[str, Any], paths: pd.DataFrame, slopes: pd.DataFrame, peak
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure everything from the command line and write it; return the exit code."""
     parser = commands.Parser(prog="bench", description="Measure the hot paths against their peers.")
-    parser.add_argument("--seconds", type=commands.number, default=50.0, help="for each of four paths and for growth")
+    parser.add_argument("--seconds", type=float, default=50.0, help="for each of four paths and for growth")
     seconds = parser.parse_args(argv).seconds
 
     def run() -> None:

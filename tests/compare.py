@@ -1,23 +1,26 @@
 """Compare computed results with stored ones: words, labels and integers exactly, other numbers within a tolerance.
 
+`python tests/compare.py STORED COMPUTED` compares two folders of notebooks and tables, `python tests/compare.py
+--anew`, which `make verify` runs, what is stored of the full study with what the present code makes.
 A tolerance t allows two numbers a difference of t, or of t times the larger one. In a table, an estimate with an
 interval may differ by a share of the interval's half-width besides: chaotic searches agree as closely as that.
 """
-
-from __future__ import annotations
 
 import csv
 import json
 import math
 import re
 import struct
+import sys
+import tempfile
+from argparse import ArgumentTypeError
 from base64 import b64decode
 from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from robexpl.pipeline.commands import Failure
+from robexpl.pipeline.commands import Failure, Parser, guarded, whole
 
 RTOL = 1e-6
 GOLDEN = 0.02  # tolerance for the small notebooks, where a cell has no tag such as `tol-0.1`
@@ -25,11 +28,7 @@ NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?(?!
 
 
 def close(a: float, b: float, tolerance: float, absolute: float = 0.0) -> bool:
-    """Tell whether two numbers agree.
-
-    >>> close(0.85, 0.86, 0.02), close(100.0, 101.0, 0.02), close(3.0, 4.0, 0.02)
-    (True, True, False)
-    """
+    """Tell whether two numbers agree."""
     return math.isclose(a, b, abs_tol=max(tolerance, absolute), rel_tol=max(tolerance, RTOL))
 
 
@@ -127,11 +126,7 @@ def _alike(stored: tuple[int, int], computed: tuple[int, int]) -> bool:
 
 
 def table_differences(stored: str, computed: str, tolerance: float = 0.0, share: float = 0.25) -> list[str]:
-    """Return how two CSV tables differ, one line each; columns are compared by their names.
-
-    >>> table_differences("n,mean,low,high\\n3,0.5,0.4,0.6\\n", "n,mean,low,high\\n3,0.52,0.42,0.62\\n")
-    []
-    """
+    """Return how two CSV tables differ, one line each; columns are compared by their names."""
     tables = [list(csv.DictReader(text.splitlines())) for text in (stored, computed)]
     columns = [list(csv.DictReader(text.splitlines()).fieldnames or []) for text in (stored, computed)]
     if sorted(columns[0]) != sorted(columns[1]):
@@ -140,14 +135,14 @@ def table_differences(stored: str, computed: str, tolerance: float = 0.0, share:
         return [f"expected {len(tables[0])} rows, got {len(tables[1])}"]
     real = {c for c in columns[0] if any(_real(row[c]) for table in tables for row in table)}
     found = []
-    for number, (old, new) in enumerate(zip(*tables, strict=True), 2):
+    for line, (old, new) in enumerate(zip(*tables, strict=True), 2):
         for column in columns[0]:
             a, b = old[column], new[column]
             if a != b and not (
                 column in real and _number(a) and _number(b)
                 and close(float(a), float(b), tolerance, share * _half_width(old, column))
             ):  # fmt: skip
-                found.append(f"line {number}, {column}: {a or 'nothing'} -> {b or 'nothing'}")
+                found.append(f"line {line}, {column}: {a or 'nothing'} -> {b or 'nothing'}")
     return found
 
 
@@ -207,3 +202,49 @@ def folders(first: Path, second: Path, tolerance: float = 0.0, share: float = 0.
     identical = sum(stored[name].read_bytes() == computed[name].read_bytes() for name in both)
     print("\n".join([*lines, f"{first}: {identical} of {len(stored)} files identical, {len(lines)} differences"]))
     return 1 if lines or not stored else 0
+
+
+def number(text: str) -> float:
+    """Return an option as a finite number of at least 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
+    return value
+
+
+def verify(jobs: str | None, tolerance: float, share: float) -> int:
+    """Compute every full result anew from an empty cache and compare with what is stored."""
+    from robexpl.pipeline import report, workers
+
+    processes, stored = whole("jobs", jobs, workers.cores()), report.target("full")
+    with tempfile.TemporaryDirectory(prefix="robexpl-") as folder:
+        where = report.anew("full", processes, folder)
+        pairs = (stored.notebooks, where.notebooks), (stored.generated, where.generated)
+        return max([folders(*pair, tolerance, share) for pair in pairs])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compare from the command line; return the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    name = "verify" if "--anew" in argv else "compare"
+    parser = Parser(prog=name, description="Compare two folders of notebooks or results.")
+    if name == "verify":
+        parser.add_argument("--anew", action="store_true", help="compute every full result, from an empty cache")
+        parser.add_argument("--jobs", metavar="N", help="processes at once, instead of one per core")
+    else:
+        parser.add_argument("stored", type=Path)
+        parser.add_argument("computed", type=Path)
+    parser.add_argument("--tolerance", type=number, default=0.0, help="of numbers, absolute or relative")
+    parser.add_argument("--share", type=number, default=0.25, help="of an interval's half-width, for estimates")
+    options = parser.parse_args(argv)
+    limits = options.tolerance, options.share
+    if name == "verify":
+        return guarded(name, lambda: verify(options.jobs, *limits))
+    return guarded(name, lambda: folders(options.stored, options.computed, *limits))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
