@@ -5,16 +5,16 @@ SHELL         := bash
 MAKEFLAGS     += --no-builtin-rules --warn-undefined-variables --no-print-directory
 .DEFAULT_GOAL := help
 .ONESHELL:
-.PHONY: help demo test test-slow test-all report notebook current verify golden bench lint lab clean
+.PHONY: help demo test test-slow test-kernels test-all report notebook current verify golden bench lint lab clean
 
 PYTHON ?= python3
 VENV   ?= .venv
 # Set on the command line alone, so that no variable of the environment changes results.
-$(foreach v,SEEDS JOBS FORCE NAME DATASET PROFILE,$(eval $v :=))
+$(foreach v,SEEDS JOBS FORCE NAME DATASET TARGET PROFILE,$(eval $v :=))
 TOLERANCE := 0.02
 
 # A misspelt variable would change nothing in silence, and make splits names at spaces.
-SETTINGS := PYTHON VENV SEEDS JOBS FORCE NAME DATASET PROFILE TOLERANCE ALLOW_CUDA
+SETTINGS := PYTHON VENV SEEDS JOBS FORCE NAME DATASET TARGET PROFILE TOLERANCE ALLOW_CUDA
 UNKNOWN  := $(filter-out $(SETTINGS) .% ROBEXPL_% PIP_%,$(foreach v,$(.VARIABLES),$(if $(findstring command,$(origin $v)),$v)))
 $(if $(strip $(UNKNOWN)),$(error unknown variable $(strip $(UNKNOWN)); known: $(SETTINGS)))
 $(if $(filter-out 1,$(FORCE)),$(error expected FORCE=1 or nothing, got FORCE=$(FORCE)))
@@ -29,7 +29,7 @@ PIPE    := $(VENV)/bin/python -m robexpl.pipeline
 OPTIONS  = $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(JOBS),--jobs "$(JOBS)")
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
 demo: $(READY)  ## everything from nothing on embedded data, to build/demo/paper.pdf: 3 to 4 minutes, offline
 	@$(PIPE) report --profile demo --paper $(OPTIONS) $(if $(FORCE),--force)
 test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 to 4 minutes, offline
@@ -37,11 +37,13 @@ test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 
 test-slow: $(READY)  ## a small report killed, crowded, out of room and damaged: 9 minutes, then the README's table of it
 	ROBEXPL_TRUST=paper/trust.json $(VENV)/bin/python -m pytest -m slow
 	$(PIPE) readme
+test-kernels: $(READY)  ## what holds numbers, with the instructions of older processors: 4 minutes, offline
+	.ci/kernels $(VENV)/bin/python
 test-all: test test-slow  ## both
 report: $(READY)  ## what of the full study is not current, then paper and README: hours from nothing; SEEDS=n JOBS=n FORCE=1
 	@$(PIPE) report --profile full --paper $(OPTIONS) $(if $(FORCE),--force)
-notebook: $(READY)  ## one notebook, NAME=rq1 DATASET=digits, to build/notebooks: a minute on embedded data
-	@$(PIPE) notebook "$(NAME)" $(if $(DATASET),--dataset "$(DATASET)") $(if $(PROFILE),--profile "$(PROFILE)") $(OPTIONS)
+notebook: $(READY)  ## one notebook, NAME=rq1 DATASET=digits, or DATASET=my.csv TARGET=column, to build/notebooks: a minute
+	@$(PIPE) notebook "$(NAME)" $(if $(DATASET),--dataset "$(DATASET)") $(if $(TARGET),--target "$(TARGET)") $(if $(PROFILE),--profile "$(PROFILE)") $(OPTIONS)
 current: $(READY)  ## list what of the stored notebooks, results and paper is older than the code: seconds
 	@$(PIPE) current
 verify: $(READY)  ## compute every full result anew from an empty cache and compare: hours; TOLERANCE=0.02
@@ -49,13 +51,8 @@ verify: $(READY)  ## compute every full result anew from an empty cache and comp
 	$(VENV)/bin/python tests/compare.py --anew --tolerance "$(TOLERANCE)" $(OPTIONS)
 golden: $(READY)  ## execute the small notebooks afresh and store them for the tests: 3 to 4 minutes
 	@$(PIPE) golden $(if $(JOBS),--jobs "$(JOBS)")
+	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/test_tables.py
 bench: $(READY)  ## measure the hot paths against their peers, to paper/generated/bench-*.csv: 5 to 8 minutes
-	@peers="$${ROBEXPL_BUILD:-build}/peers"
-	if [ ! .ci/peers.txt -ot "$$peers/.ready" ]; then
-	  rm -rf "$$peers"
-	  $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --target "$$peers" -r .ci/peers.txt \
-	    && touch "$$peers/.ready" || echo "bench  some peers cannot be installed, see above; they are skipped" >&2
-	fi
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/bench/bench.py
 	$(PIPE) readme
 lint: $(READY)  ## ruff: seconds

@@ -25,9 +25,9 @@ if not WORKER:
         "ROBEXPL_BUILD": str(SCRATCH / "build"),
         "ROBEXPL_GENERATED": str(SCRATCH / "generated"),
         "ROBEXPL_PROGRESS": os.devnull,
+        "ROBEXPL_STAGE": str(SCRATCH / "stage"),
     }
 os.environ.pop("MPLBACKEND", None)
-os.environ.pop("ROBEXPL_STAGE", None)
 
 
 def pytest_unconfigure() -> None:

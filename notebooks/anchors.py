@@ -210,7 +210,7 @@ noise_differences = estimates.differences(pairs, estimates.TO_STANDARD, by=("con
 noise_differences = noise_differences.drop(columns=["baseline", "p_lower"]).sort_values("condition", kind="stable")
 noise_differences = page.table(noise_differences, "noise_differences", show=False)
 
-# %%
+# %% tags=["tol-0.5"]
 both = loud.rename(columns={"implausibility": "with"}).assign(without=silent["implausibility"])[loud["counted"]]
 both = both.assign(added=both["with"] - both["without"], gap=both["noisy"] - both["factual"])
 group, four = ["condition", "regime"], ["with", "without", "added", "gap"]
@@ -388,7 +388,7 @@ def divide(cell):
     return pd.Series({**parts, "noise": noise} if draws > 1 else parts)
 
 
-# %%
+# %% tags=["tol-0.5"]
 components, keys = [], ["condition", "stop", "regime"]
 if repeats := grid.components(study):
     repeated = frames.counterfactuals(repeats)

@@ -82,7 +82,7 @@ page.holds(
 # threshold*, DTC), or when besides no component of the gradient exceeds 0.01 (*generator conditions*, GCC).
 # Implausibility is the mean distance to the $k$ nearest training points of the target class: lower is more plausible.
 
-# %%
+# %% tags=["tol-1"]
 condition = sizes.primary()
 network = grid.of_seed(study, condition, seed=0)["strong"]
 data, model = network.data.load(), network.model()

@@ -312,7 +312,7 @@ page.figure(
 # *consistent* where all intervals at reached values lie on the same side of zero, it *changes* where some lie below and
 # others above, and it is *inconclusive* otherwise.
 
-# %%
+# %% tags=["loose"]
 ranking, own = [], weights[weights["own"]].iloc[0]
 energy = weights[weights["l1"] == own["l1"]].assign(setting="energy", value=weights["energy"])
 l1 = weights[weights["energy"] == own["energy"]].assign(setting="l1", value=weights["l1"])

@@ -71,7 +71,7 @@ def fetch(file: str, digest: str, urls: Sequence[str]) -> Path:
     for url in urls:
         try:
             return Path(pooch.retrieve(url, f"sha256:{digest}", target.name, target.parent, downloader=downloader))
-        except (OSError, ValueError) as error:  # the errors of requests are OSErrors; ValueError: another checksum
+        except (OSError, ValueError) as error:  # the errors of requests are OSErrors
             tried.append(f"{url} ({reason(error)})")
     raise missing(file, tried)
 
@@ -86,7 +86,10 @@ def missing(file: str, tried: Sequence[str]) -> DataError:
 def reason(error: Exception) -> str:
     """Return in a few words why a download failed."""
     status = getattr(getattr(error, "response", None), "status_code", None)
-    return "another checksum" if isinstance(error, ValueError) else f"HTTP {status}" if status else type(error).__name__
+    if isinstance(error, PermissionError):
+        return f"{cache_folder()} cannot be written"
+    known = type(error) is ValueError and "known hash" in str(error)  # pooch's; malformed proxies are ValueErrors, too
+    return "another checksum" if known else f"HTTP {status}" if status else type(error).__name__
 
 
 def make_folder(folder: Path) -> Path:

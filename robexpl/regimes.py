@@ -32,9 +32,8 @@ def adversary(regime: str | Adversary) -> Adversary | None:
     """
     if not isinstance(regime, Adversary):
         return ADVERSARIES[checks.one_of("regime", regime, REGIMES)]
-    checks.non_negative(eps=regime.eps, steps=regime.steps)
-    checks.positive(step_size=regime.step_size)
-    return regime
+    eps, steps = checks.non_negative(eps=regime.eps, steps=regime.steps)
+    return Adversary(eps, checks.positive(step_size=regime.step_size), steps)
 
 
 def name_of(regime: str | Adversary) -> str:

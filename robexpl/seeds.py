@@ -5,11 +5,12 @@ from zlib import crc32
 import numpy as np
 import torch
 
+from robexpl import checks
+
 
 def _sequence(seed: int, names: tuple[str | int, ...]) -> np.random.SeedSequence:
-    if int(seed) != seed or seed < 0:
-        raise ValueError(f"expected seed to be an integer >= 0, got {seed}")
-    return np.random.SeedSequence([int(seed), *(crc32(str(name).encode()) for name in names)])
+    seed = checks.non_negative(seed=seed)
+    return np.random.SeedSequence([seed, *(crc32(str(name).encode()) for name in names)])
 
 
 def torch_generator(seed: int, *names: str | int) -> torch.Generator:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import threading
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,6 +15,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from robexpl import models
 
@@ -18,6 +23,7 @@ FEW = settings(max_examples=40, derandomize=True, deadline=None, database=None, 
 D, CLASSES = 6, 3
 NET = models.mlp(D, 5, CLASSES, generator=torch.Generator().manual_seed(0))
 DEEP = nn.Sequential(nn.Linear(D, 4), nn.Tanh(), nn.Linear(4, CLASSES))  # no closed form
+FIXED = torch.zeros(D), torch.tensor([1.0] * (D - 1) + [0.0])  # the last feature may not move
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
@@ -37,7 +43,9 @@ def arrays(draw: st.DrawFn, d: int = D, clean: bool = False) -> Tensor:
     """Draw points as users have them: most of them good, in any layout."""
     n = draw(st.integers(0, 9))
     x = torch.rand(n, d, generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
-    layout = draw(st.sampled_from(["plain", "transposed", "every other", "expanded", "constant feature", "constant"]))
+    layout = draw(
+        st.sampled_from(["plain", "transposed", "every other", "expanded", "constant feature", "constant", "fixed"])
+    )
     if layout == "transposed":
         x = torch.rand(d, n, generator=torch.Generator().manual_seed(n)).T
     elif layout == "every other":
@@ -46,6 +54,8 @@ def arrays(draw: st.DrawFn, d: int = D, clean: bool = False) -> Tensor:
         x = x[:1].expand(n, d)
     elif layout == "constant feature":
         x[:, 0] = 0.5
+    elif layout == "fixed":
+        x[:, -1] = 0.0
     elif layout == "constant":
         x = torch.full((n, d), 0.5)
     if clean:
@@ -67,26 +77,85 @@ def arrays(draw: st.DrawFn, d: int = D, clean: bool = False) -> Tensor:
 def classes(draw: st.DrawFn, n: int) -> Any:
     """Draw labels for n points: most of them good, also of one class alone."""
     y = torch.from_numpy(np.array(draw(st.lists(st.integers(0, CLASSES - 1), min_size=n, max_size=n)), dtype=np.int64))
-    bad = ["uint8", "int32", "float", "bool", "high", "low", "wide", "list"]
-    kind = draw(st.sampled_from(["good"] * 5 + ["one", *bad]))
+    kinds = ["uint8", "int8", "int16", "int32", "uint16", "uint32", "uint64"]
+    bad = ["float", "bool", "high", "low", "wide", "list"]
+    kind = draw(st.sampled_from(["good"] * 5 + ["one", *kinds, *bad]))
+    if kind in kinds:
+        return y.to(getattr(torch, kind))
     changes = {
-        "one": lambda: torch.zeros_like(y), "uint8": lambda: y.to(torch.uint8), "int32": lambda: y.int(),
-        "float": lambda: y.float(), "bool": lambda: y > 0, "high": lambda: y + CLASSES, "low": lambda: y - 1,
-        "wide": lambda: y[:, None], "list": y.tolist,
+        "one": lambda: torch.zeros_like(y), "float": lambda: y.float(), "bool": lambda: y > 0,
+        "high": lambda: y + CLASSES, "low": lambda: y - 1, "wide": lambda: y[:, None],
+        "list": y.tolist,
     }  # fmt: skip
     return changes.get(kind, lambda: y)()
 
 
-SIZES = st.sampled_from([0, 0.0, 1e-30, 0.1, 1, 3.5, 1e30, -0.1, math.nan, math.inf, "0.1", None, True])
-COUNTS = st.sampled_from([0, 1, 3, 2.0, 1.5, -1, math.nan, "2", None])
+NUMBERS = [np.float32(0.1), np.float64(0.1), np.array(0.1), torch.tensor(0.1), Fraction(1, 10), Decimal("0.1"), 10**400]
+HUGE = [1e30, 1e308, 2**70, Fraction(10) ** 300, np.float64(1e200), torch.tensor(1e39, dtype=torch.float64)]
+ODD = [torch.tensor(0.1, requires_grad=True), np.array([0.1, 0.2]), np.bool_(True), 1j, b"1", torch.ones(2), object()]
+PLAIN = [0, 0.0, 1e-30, 0.1, 1, 3.5, -0.1, math.nan, math.inf, "0.1", None, True]
+SIZES = st.one_of(st.sampled_from(PLAIN), st.sampled_from(NUMBERS), st.sampled_from(HUGE), st.sampled_from(ODD))
+WHOLE = [0, 1, 3, 2.0, np.int64(3), np.uint8(2), np.float32(2), np.array(3), torch.tensor(2), Fraction(3), Decimal(2)]
+COUNTS = st.sampled_from([*WHOLE, 1.5, -1, math.nan, math.inf, "2", None, 2**70, 10**400, Fraction(1, 2), True])
 BOXES = st.sampled_from(
     [
         (0.0, 1.0), (0, 1), (-1e30, 1e30), (-math.inf, math.inf), (0.0, 1.0 + 1e-6), (torch.zeros(D), torch.ones(D)),
-        (0.0, torch.ones(D)), (-torch.ones(D), 1), (1.0, 0.0), (0.5, 0.5), (0.0, math.nan), (torch.zeros(2), 1.0), 1.0,
-        None, "01", (0, 1, 2), (np.zeros(D), np.ones(D)),
+        (0.0, torch.ones(D)), (-torch.ones(D), 1), (1.0, 0.0), (0.5, 0.5), (0.0, math.nan), FIXED,
+        (torch.zeros(2), 1.0), 1.0, None, "01", (0, 1, 2), (np.zeros(D), np.ones(D)),
     ]
 )  # fmt: skip
-NETS = st.sampled_from([NET, DEEP])
+
+
+class Wrapped(nn.Module):
+    """A network that no closed form can see into, and that cannot be copied once it has run."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.lock, self.seen = inner, threading.Lock(), nn.Buffer(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = self.seen + 1
+        self.kept = self.inner(x)
+        return self.kept
+
+
+def changed(how: str) -> nn.Module:
+    """Make the network NET, altered in a way that its layers' types and weights do not show."""
+    model = copy.deepcopy(NET)
+    first, last = model[0], model[2]
+    if how == "forward of a layer":
+        first.forward = lambda x, old=first.forward: old(1 - x)
+    elif how == "forward of the model":
+        model.forward = lambda x, old=model.forward: 2 * old(x) - 1
+    elif how == "forward of the activation":
+        model[1].forward = torch.tanh
+    elif how == "forward hook":
+        last.register_forward_hook(lambda module, args, output: output.flip(1))
+    elif how == "forward pre-hook":
+        first.register_forward_pre_hook(lambda module, args: (args[0] ** 2,))
+    elif how == "hook with arguments":
+        first.register_forward_hook(lambda module, args, named, output: 3 * output, with_kwargs=True)
+    elif how == "backward hook":
+        model.register_full_backward_hook(lambda module, grads, outputs: (grads[0].flip(1),))
+    elif how == "backward pre-hook":
+        last.register_full_backward_pre_hook(lambda module, grads: (-grads[0],))
+    elif how == "parametrised":
+        parametrize.register_parametrization(first, "weight", nn.Softmax(1))
+    elif how == "normalised weights":
+        parametrizations.weight_norm(first)
+    elif how == "pruned":
+        prune.l1_unstructured(first, "weight", 10)
+    elif how == "other class":
+        last.__class__ = type("Twice", (nn.Linear,), {"forward": lambda self, x: 2 * nn.Linear.forward(self, x)})
+    return model
+
+
+WAYS = [
+    "forward of a layer", "forward of the model", "forward of the activation", "forward hook", "forward pre-hook",
+    "hook with arguments", "backward hook", "backward pre-hook", "parametrised", "normalised weights", "pruned",
+    "other class",
+]  # fmt: skip
+NETS = st.sampled_from([NET, DEEP, Wrapped(NET), *map(changed, WAYS)])
 
 
 def wave(*shape: int, phase: float = 0.0) -> Tensor:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import copy
+import math
+from contextlib import contextmanager
+from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from helpers import Opaque, linear
-from strategies import fixed_network, wave
+from strategies import DEEP, NET, Wrapped, fixed_network, outcome, wave
 from torch import nn
 
 from robexpl import attacks, checks, data, metrics, models, training
 from robexpl.attacks import _loops
 from robexpl.attacks.pgd import with_steps
+from robexpl.generators import ecco
 from robexpl.gradients import vjp
 from robexpl.regimes import Adversary
 from robexpl.study import sizes
@@ -186,7 +192,7 @@ def test_inputs_stay_as_they_are(network, points, labels, generator):
         ({"eps": float("nan")}, "expected eps >= 0, got nan"),
         ({"steps": -1}, "expected steps >= 0, got -1"),
         ({"step_size": 0.0}, "expected step_size > 0, got 0.0"),
-        ({"bounds": (1.0, 0.0)}, "expected low < high in bounds"),
+        ({"bounds": (1.0, 0.0)}, "expected low <= high in bounds"),
         ({"bounds": (torch.zeros(3), torch.ones(3))}, r"expected bounds as numbers or of shape \(12,\), got \(3,\)"),
         ({"bounds": 1.0}, "expected bounds as a pair"),
         ({"bounds": (0.0, 0.5)}, "expected x inside the bounds"),
@@ -528,3 +534,266 @@ def test_the_rounded_direction_is_lost_where_the_exact_one_is_not(points, genera
     assert torch.allclose(exact, single)
     accuracy = [float((model(x).argmax(1) == labels).float().mean()) for x in (exact, rounded)]
     assert accuracy[0] <= accuracy[1]
+
+
+# Whatever surrounds the call, whatever type the numbers have, wherever the model fails
+
+X = torch.rand(300, 6, generator=torch.Generator().manual_seed(1))  # more than a block
+Y = torch.arange(300) % 3
+NETWORKS = {"closed form": NET, "autograd": DEEP, "not to be copied": Wrapped(NET)}
+RUNS = {
+    "fgsm": lambda model, x=X, y=Y, box=BOX: attacks.fgsm(model, x, y, eps=0.1, bounds=box),
+    "pgd": lambda model, x=X, y=Y, box=BOX: attacks.pgd(
+        model, x, y, eps=0.1, step_size=0.03, steps=4, bounds=box, generator=torch.Generator().manual_seed(0)
+    ),
+    "random_signs": lambda model, x=X, y=Y, box=BOX: attacks.random_signs(
+        model, x, y, eps=0.1, bounds=box, generator=torch.Generator().manual_seed(0)
+    ),
+    "search": lambda model, x=X, y=Y, box=BOX: ecco.search(
+        model, x, y, settings=ecco.Settings(steps=4), stop="generator_conditions", bounds=box,
+        generator=torch.Generator().manual_seed(0),
+    ).x,
+    "accuracy": lambda model, x=X, y=Y, box=BOX: torch.full(
+        (), metrics.accuracy(model, x, y), dtype=torch.float64, device="cpu"
+    ),
+}  # fmt: skip
+GRADIENTS = {name: run for name, run in RUNS.items() if name not in ("accuracy", "random_signs")}
+
+
+@contextmanager
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+SURROUNDINGS = {
+    "no_grad": torch.no_grad,
+    "enable_grad": torch.enable_grad,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "autocast in half": lambda: torch.autocast("cpu", torch.float16),
+    "default device": lambda: torch.device("meta"),
+    "default type": double_by_default,
+}
+
+
+@pytest.mark.parametrize("around", SURROUNDINGS)
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_surroundings_do_not_change_results(run, around, kind):
+    expected = RUNS[run](NETWORKS[kind])
+    with SURROUNDINGS[around]():
+        found = RUNS[run](NETWORKS[kind])
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("run", GRADIENTS)
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_inference_mode_is_named_and_its_tensors_are_taken(run, kind):
+    with torch.inference_mode():
+        assert 0 <= metrics.accuracy(NETWORKS[kind], X, Y) <= 1
+        with pytest.raises(
+            ValueError, match=r"^expected gradients, which torch.inference_mode\(\) turns off.*leave it$"
+        ):
+            GRADIENTS[run](NETWORKS[kind])
+        x = X.clone()
+    assert torch.equal(GRADIENTS[run](NETWORKS[kind], x), GRADIENTS[run](NETWORKS[kind]))
+
+
+class Standardised(nn.Module):
+    """Standardises each row, which leaves nothing of a constant one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f = DEEP
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.f((x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True))
+
+
+class Rooted(nn.Module):
+    """Has finite logits everywhere and no gradient where a row's first two features are 0."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([x[:, :2].square().sum(1).sqrt(), x[:, 2], x[:, 3]], 1)
+
+
+class Overflowing(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[:, :2], torch.where(x[:, 2:3] == 0.5, torch.inf, x[:, 2:3])], 1)
+
+
+@pytest.mark.parametrize("row", [0, 1, 2, 5, 255, 256, 299])
+@pytest.mark.parametrize("run", {**GRADIENTS, "accuracy": 0})
+@pytest.mark.parametrize("model", [Standardised(), Rooted(), Overflowing()], ids=lambda model: type(model).__name__)
+def test_nan_in_any_row_is_refused(model, run, row):
+    x = X.clone()
+    x[row] = 0.0 if isinstance(model, Rooted) else 0.5
+    if isinstance(model, Rooted) and run == "accuracy":
+        assert 0 <= RUNS[run](model, x) <= 1
+        return
+    call = lambda: RUNS[run](model, x)  # noqa: E731
+    if run == "pgd":
+        call = lambda: attacks.pgd(model, x, Y, eps=0.1, step_size=0.03, steps=4, bounds=BOX, start=x)  # noqa: E731
+    if run == "search":
+        how = {"settings": ecco.Settings(steps=2), "stop": "generator_conditions", "bounds": BOX, "start": x}
+        call = lambda: ecco.search(model, x, Y, **how)  # noqa: E731
+    with pytest.raises(ValueError, match=r"^expected finite (logits|gradients), got \d+ NaN or infinite$"):
+        call()
+
+
+@pytest.mark.parametrize("run", GRADIENTS)
+def test_weights_that_overflow_are_refused_in_closed_form(run):
+    model = copy.deepcopy(NET)
+    with torch.no_grad():
+        model[0].weight.mul_(1e18)
+        model[2].weight.mul_(1e18)
+    x = X.clone()
+    x[:2], x[7] = 0.0, 1e6
+    with pytest.raises(ValueError, match=r"^expected finite (logits|gradients), got \d+ NaN or infinite$"):
+        GRADIENTS[run](model, x, Y, (0.0, 1e6))
+
+
+TENTHS = [np.float32(0.1), np.float64(0.1), np.array(0.1), torch.tensor(0.1).double(), Fraction(1, 10), Decimal("0.1")]
+THREES = [3.0, np.int64(3), np.uint8(3), np.float32(3), np.array(3), torch.tensor(3), Fraction(3), Decimal(3)]
+
+
+@pytest.mark.parametrize("tenth", TENTHS, ids=lambda value: type(value).__name__)
+def test_numbers_of_any_type_are_that_number(tenth):
+    known = {"eps": float(tenth), "step_size": float(tenth) / 4, "steps": 3}
+    given = {"eps": tenth, "step_size": tenth / 4, "steps": 3}
+    for start in (X, (X + 0.01).clamp(0, 1)):
+        expected, found = (attacks.pgd(NET, X, Y, **how, bounds=BOX, start=start) for how in (known, given))
+        assert torch.equal(expected, found)
+    assert torch.equal(*(attacks.fgsm(NET, X, Y, eps=eps, bounds=BOX) for eps in (tenth, float(tenth))))
+    names = ("l1", "energy", "reg", "learning_rate", "start_noise", "threshold", "tolerance")
+    settings = ecco.Settings(**dict.fromkeys(names, tenth))
+    assert settings == ecco.Settings(**dict.fromkeys(names, float(tenth)))
+    assert all(type(getattr(settings, name)) is float for name in names)
+
+
+@pytest.mark.parametrize("three", THREES, ids=lambda value: type(value).__name__)
+def test_counts_of_any_type_are_that_count(three):
+    adv, steps = with_steps(NET, X, Y, eps=0.1, step_size=0.05, steps=three, bounds=BOX, start=X)
+    assert torch.equal(adv, attacks.pgd(NET, X, Y, eps=0.1, step_size=0.05, steps=3, bounds=BOX, start=X))
+    assert steps.tolist() == [3] * 300
+    assert type(ecco.Settings(steps=three).steps) is int
+    assert metrics.accuracy(NET, X, Y, chunk=three) == metrics.accuracy(NET, X, Y)
+    far = {"distance": "l1", "k": three}
+    assert torch.equal(metrics.nearest(X, 1, X, Y, **far), metrics.nearest(X, 1, X, Y, **far | {"k": 3}))
+
+
+@pytest.mark.parametrize("huge", [1e30, 1e308, 2**70, Fraction(10) ** 300, np.float64(1e200), 10**400])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("box", [BOX, (-math.inf, math.inf), (-1e30, 1e30)])
+def test_huge_numbers_reach_the_box_or_are_refused(huge, dtype, box):
+    model, x = copy.deepcopy(NET).to(dtype), X[:20].to(dtype)
+    for call in (
+        lambda: attacks.fgsm(model, x, Y[:20], eps=huge, bounds=box),
+        lambda: attacks.pgd(model, x, Y[:20], eps=huge, step_size=0.1, steps=1, bounds=box, start=x),
+        lambda: attacks.pgd(model, x, Y[:20], eps=0.1, step_size=huge, steps=1, bounds=box, start=x),
+        lambda: attacks.pgd(
+            model, x, Y[:20], eps=huge, step_size=huge, steps=1, bounds=box, start=x, early_stop="batch"
+        ),
+        lambda: _search(model, x, box, energy=huge),
+        lambda: _search(model, x, box, learning_rate=huge),
+        lambda: _search(model, x, box, l1=huge, learning_rate=huge, proximal=True),
+    ):
+        found = outcome(call)
+        assert found is None or bool(torch.isfinite(found).all())
+    if not isinstance(huge, int) and box == BOX:
+        assert set(attacks.fgsm(model, x, Y[:20], eps=huge, bounds=box).unique().tolist()) <= {0.0, 1.0}
+
+
+def _search(model, x, box, **changes):
+    settings = ecco.Settings(steps=3, **changes)
+    return ecco.search(model, x, Y[:20], settings=settings, stop="generator_conditions", bounds=box, start=x).x
+
+
+def test_tensors_with_gradients_are_refused_wherever_they_come():
+    leaf, one, how = X.clone().requires_grad_(), torch.tensor(1.0, requires_grad=True), PGD | {"bounds": BOX}
+    for says, call in {
+        "x": lambda: attacks.fgsm(NET, leaf, Y, eps=0.1, bounds=BOX),
+        "start": lambda: attacks.pgd(NET, X, Y, **how, start=leaf),
+        "bounds": lambda: attacks.fgsm(NET, X, Y, eps=0.1, bounds=(0.0, one)),
+        "eps": lambda: attacks.pgd(NET, X, Y, **how | {"eps": one}, start=X),
+        "step_size": lambda: attacks.pgd(NET, X, Y, **how | {"step_size": one}, start=X),
+        "steps": lambda: attacks.pgd(NET, X, Y, **how | {"steps": one}, start=X),
+        "energy": lambda: ecco.Settings(energy=one),
+        "a": lambda: metrics.ssim(leaf, X, image_shape=(2, 3)),
+        "reference_x": lambda: metrics.implausibility(X, 0, leaf, Y, distance="l1"),
+        "k": lambda: metrics.implausibility(X, 0, X, Y, distance="l1", k=one),
+    }.items():
+        with pytest.raises(
+            ValueError, match=f"^expected {says} to be plain numbers, got a tensor with gradients; detac"
+        ):
+            call()
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"])
+def test_labels_of_any_integer_type(kind):
+    y = Y.to(getattr(torch, kind))
+    for run in RUNS.values():
+        assert torch.equal(run(NET, X, y), run(NET, X, Y))
+    how = {"distance": "l1", "k": 3}
+    assert torch.equal(metrics.nearest(X, y, X, y, **how), metrics.nearest(X, Y, X, Y, **how))
+    with pytest.raises(ValueError, match=r"^expected labels in 0 ... 2, got values from 1 to 3$"):
+        RUNS["fgsm"](NET, X, y + y.new_ones(()) if "uint" not in kind else (Y + 1).to(y.dtype))
+    stop = {"settings": ecco.Settings(), "stop": "decision_threshold", "bounds": BOX, "start": X}
+    with pytest.raises(
+        ValueError, match=r"^expected targets that differ from the factuals' classes, got 300 that do not"
+    ):
+        ecco.search(NET, X, y, labels=y, **stop)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_edge_of_the_box_is_the_same_at_every_door(run):
+    """A little outside by rounding is inside, further is not; equal sides hold a feature where it is."""
+    x = X.clone()
+    x[3, 2], x[4, 1] = -2.98e-8, 1 + 5e-7
+    assert bool(torch.isfinite(RUNS[run](NET, x)).all())
+    low, high = torch.zeros(6), torch.ones(6)
+    low[2] = high[2] = x[:, 2] = 0.5
+    found = RUNS[run](NET, x, Y, (low, high))
+    if found.ndim:
+        start = found[:, 2] if run != "search" else found[(found != x).any(1)][:, 2]
+        assert bool((start == 0.5).all()) or run == "search"
+    x[5, 1] = 1.001
+    if run != "accuracy":
+        with pytest.raises(ValueError, match=r"^expected x inside the bounds, got values from"):
+            RUNS[run](NET, x)
+
+
+@pytest.mark.parametrize("stop", ecco.STOPS)
+def test_a_feature_that_may_not_change_stays_through_a_search(stop):
+    low, high, x = torch.zeros(6), torch.ones(6), X.clone()
+    low[2] = high[2] = x[:, 2] = 0.5
+    settings = ecco.Settings(start_noise=0.0, steps=30)
+    found = ecco.search(NET, x, Y, settings=settings, stop=stop, bounds=(low, high))
+    assert bool((found.x[:, 2] == 0.5).all())
+    assert bool((found.x != x).any())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("eps", [1e-7, 0.001, 0.03, 0.1, 1 / 3, 0.7, 5.0])
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_half_precision_stays_in_the_ball(dtype, eps, scale):
+    """The perturbation, taken exactly, is at most eps; and nearly eps, where numbers are fine enough for that."""
+    model, x = copy.deepcopy(NET).to(dtype), (scale * (2 * X - 1)).to(dtype)
+    box = (-scale, 1.2 * scale)
+    for adv in (
+        attacks.fgsm(model, x, Y, eps=eps, bounds=box),
+        attacks.pgd(model, x, Y, eps=eps, step_size=eps / 3, steps=9, bounds=box, start=x),
+        attacks.pgd(model, x, Y, eps=eps, step_size=eps, steps=3, bounds=box, start=(x + 1).clamp(*box)),
+        attacks.random_signs(model, x, Y, eps=eps, bounds=box, generator=torch.Generator().manual_seed(0)),
+    ):
+        assert adv.dtype == dtype
+        assert float((adv.double() - x.double()).abs().max()) <= eps
+        assert float(adv.min()) >= torch.tensor(-scale, dtype=dtype)
+        assert float(adv.max()) <= torch.tensor(1.2 * scale, dtype=dtype)
+    finest = float(x.abs().max()) * torch.finfo(dtype).eps
+    if eps > 20 * finest:
+        moved = (attacks.fgsm(model, x, Y, eps=eps, bounds=(-500, 500)).double() - x.double()).abs().amax(1)
+        assert float(moved.max()) >= eps - 4 * finest

@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import http.server
 import logging
+import re
 import threading
 
 import numpy as np
+import pandas as pd
 import pooch
 import pytest
 import torch
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_wine
 
 from robexpl import data, files
-from robexpl.data import DataError, _tables, california, mnist
+from robexpl.data import DataError, Dataset, _tables, california, mnist
+from robexpl.study import networks, provenance, sizes, stages
+from robexpl.study.networks import Data
 
 CLOSED = "http://127.0.0.1:9/"  # nothing listens there
 
@@ -192,6 +196,244 @@ def test_unknown_names_are_answered_with_the_known_ones():
         data.load("digits", sampling="fair")
     with pytest.raises(ValueError, match="expected seed >= 0, got -1"):
         data.load("digits", seed=-1)
+
+
+# Data of one's own
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.uniform(size=(40, 3)), np.arange(40) % 2
+
+
+def made(x=X, y=Y, **options):
+    return Dataset.from_arrays(x, y, **options)
+
+
+def test_arrays_tensors_tables_and_lists_are_the_same_data():
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    first = made(seed=1)
+    for x, y in (
+        (torch.from_numpy(X).requires_grad_(), torch.from_numpy(Y)), (frame, pd.Series(Y)), (X.tolist(), Y.tolist()),
+        (frame.astype(object), pd.Series(Y, dtype="category")), (np.asfortranarray(X), Y[:, None][:, 0]),
+    ):  # fmt: skip
+        assert same(first, made(x, y, seed=1))
+    assert (
+        made(frame, Y).feature_names == ("a", "b", "c") == made(feature_names=np.array(["a", "b", "c"])).feature_names
+    )
+    assert not same(first, made(seed=2))
+    well_formed(first)
+    assert (first.image_shape, first.n_classes, len(first.x_train)) == (None, 2, 32)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_labels_of_any_integer_type(kind):
+    assert same(made(), made(y=Y.astype(kind)))
+    assert same(made(), made(y=torch.from_numpy(Y).to(getattr(torch, kind))))
+    assert made(y=(3 + 7 * Y).astype(kind)).class_names == ("3", "10")
+
+
+def test_labels_may_be_texts_and_truth_values():
+    words = np.array(["yes", "no"])[Y]
+    known = {row.tobytes(): word for row, word in zip(X.astype(np.float32), words, strict=True)}
+    for y in (words, words.tolist(), pd.Series(words), pd.Series(words, dtype="category"), words.astype(object)):
+        loaded = made(y=y)
+        assert loaded.class_names == ("no", "yes")
+        named = [loaded.class_names[label] for label in loaded.y_train]
+        assert named == [known[row.tobytes()] for row in loaded.x_train.numpy()]
+    assert made(y=Y == 1).class_names == ("False", "True")
+
+
+def test_the_bounds_are_those_of_the_training_rows(monkeypatch, capsys):
+    monkeypatch.delenv("ROBEXPL_PROGRESS", raising=False)
+    loaded = made()
+    assert torch.equal(loaded.bounds[0], loaded.x_train.amin(0))
+    assert torch.equal(loaded.bounds[1], loaded.x_train.amax(0))
+    left = 40 - 32 - len(loaded.x_test)
+    assert left > 0
+    said = f"warning: left out {left} of 8 test rows outside the bounds of the training rows\n"
+    assert capsys.readouterr().err == said
+    given = made(bounds=(0, 1))
+    assert (given.bounds, len(given.x_test)) == ((0.0, 1.0), 8)
+    assert capsys.readouterr().err == ""
+    low, high = made(bounds=(X.min(0), X.max(0))).bounds
+    assert low.dtype == torch.float32
+    assert torch.equal(high, torch.from_numpy(X.max(0)).float())
+
+
+def test_scaling_knows_the_training_rows_alone():
+    plain, scaled = made(bounds=(0, 1)), made(scale=True, bounds=(0, 1))
+    mean, std = plain.x_train.mean(0), plain.x_train.std(0)
+    for name in ("x_train", "x_test"):
+        torch.testing.assert_close(getattr(scaled, name), (getattr(plain, name) - mean) / std, atol=1e-5, rtol=0)
+    torch.testing.assert_close(scaled.bounds[1], (1 - mean) / std)
+    assert torch.allclose(scaled.x_train.mean(0), torch.zeros(3), atol=1e-6)
+
+
+def test_a_constant_feature_stays():
+    loaded = made(np.column_stack([X, np.full(40, 0.1)]), scale=True)
+    low, high = loaded.bounds
+    assert low[3] == high[3]
+    assert torch.isfinite(loaded.x_train).all()
+    assert float(loaded.x_train[:, 3].abs().max()) < 1e-6
+
+
+def test_test_rows_are_split_off_by_class_or_given():
+    y = np.repeat([0, 1, 2], [20, 16, 4])
+    loaded = made(y=y, bounds=(0, 1), test_share=0.25)
+    assert loaded.y_train.bincount().tolist() == [15, 12, 3]
+    assert loaded.y_test.bincount().tolist() == [5, 4, 1]
+    rows = {row.tobytes() for row in torch.cat([loaded.x_train, loaded.x_test]).numpy()}
+    assert rows == {row.tobytes() for row in X.astype(np.float32)}
+    given = made(x_test=X[:5] * 0.5 + 0.25, y_test=Y[:5].astype(np.int8), bounds=(0, 1))
+    assert torch.equal(given.x_train, torch.from_numpy(X).float())
+    assert given.y_test.tolist() == Y[:5].tolist()
+
+
+@pytest.mark.parametrize("shape", [(40, 6, 5), (40, 1, 6, 5), (40, 6, 5, 1)])
+def test_images(shape):
+    x = RNG.uniform(size=shape).astype(np.float32)
+    loaded = made(x, Y)
+    assert (loaded.image_shape, loaded.bounds, loaded.x_train.shape) == ((6, 5), (0.0, 1.0), (32, 30))
+    assert torch.equal(loaded.x_train, made(x.reshape(40, 30), Y, bounds=(0, 1)).x_train)
+
+
+WRONG = {
+    "labels as floats": (lambda: made(y=Y * 0.5), "expected whole numbers or texts in y, got float64"),
+    "a missing label": (lambda: made(y=[*"ab"] * 19 + ["a", None]), "expected whole numbers or texts in y, got object"),
+    "a label that is NaN": (lambda: made(y=[*"ab"] * 19 + ["a", np.nan]), "expected whole numbers or texts in y, got "),
+    "labels of two types": (lambda: made(y=[0, "0"] * 20), "expected whole numbers or texts in y, got object"),
+    "one class": (lambda: made(y=Y * 0), "expected labels of two classes or more in y, got [0]"),
+    "a class of one row": (
+        lambda: made(y=np.arange(40)),
+        "expected test_share below 1 and two rows of each class, got",
+    ),
+    "labels of other rows": (lambda: made(y=Y[:30]), "expected y of shape (40,), got (30,)"),
+    "labels one-hot": (lambda: made(y=np.eye(2, dtype=int)[Y]), "expected y of shape (40,), got (40, 2)"),
+    "text in a table": (
+        lambda: made(pd.DataFrame({"age": X[:, 0], "town": ["Delft"] * 40})),
+        "expected finite numbers in column 'town' of x, got text, NaN or infinite",
+    ),
+    "a missing number": (
+        lambda: made(pd.DataFrame({"age": [*X[1:, 0], np.nan]})),
+        "expected finite numbers in column 'age' of x, got text, NaN or infinite",
+    ),
+    "a missing whole number": (
+        lambda: made(pd.DataFrame({"age": pd.array([*range(39), None], dtype="Int64")})),
+        "expected finite numbers in column 'age' of x, got text, NaN or infinite",
+    ),
+    "numbers too large": (lambda: made(X * 1e300), "expected finite numbers in x_train, got "),
+    "complex numbers": (lambda: made(X + 1j), "expected numbers or texts in x, got complex128"),
+    "dates": (lambda: made(pd.DataFrame({"a": pd.to_datetime(Y)})), "expected numbers or texts in x, got datetime64["),
+    "rows of two lengths": (lambda: made([[1, 2], [3]], [0, 1]), "expected x as one array, got list: "),
+    "one row": (lambda: made(X[0]), "expected x of shape (n, d) or (n, height, width), got (3,)"),
+    "colours": (lambda: made(np.zeros((40, 3, 8, 8))), "expected x of shape (n, d) or (n, height, width), got (40, 3"),
+    "nothing": (lambda: made(None, None), "expected x of shape (n, d) or (n, height, width), got ()"),
+    "sparse": (lambda: made(torch.eye(40).to_sparse()), "expected x to be a dense tensor with values, got torch.spar"),
+    "images up to 255": (
+        lambda: made((RNG.uniform(size=(40, 4, 4)) * 255).astype(np.uint8)),
+        "expected x_train inside the bounds, got values from 0 to 25",
+    ),
+    "rows outside": (lambda: made(bounds=(0, 0.5)), "expected x_train inside the bounds, got values from 0.0"),
+    "test rows outside": (
+        lambda: made(x_test=X * 9, y_test=Y),
+        "expected bounds that hold all rows, got 40 of 40 test rows outside the bounds of the training rows",
+    ),
+    "other columns": (
+        lambda: made(pd.DataFrame(X, columns=[*"abc"]), x_test=pd.DataFrame(X, columns=[*"acb"]), y_test=Y),
+        "expected x_test with the columns of x, got others, of shape (40, 3)",
+    ),
+    "fewer columns": (lambda: made(x_test=X[:, 1:], y_test=Y), "expected x_test with the columns of x, got others, of"),
+    "test labels missing": (lambda: made(x_test=X), "expected whole numbers or texts in y_test, got object"),
+    "a new class": (lambda: made(x_test=X, y_test=Y + 1), "expected labels in y_test that y has, got [2]"),
+    "one bound": (lambda: made(bounds=1.0), "expected bounds as a pair (low, high), got 1.0"),
+    "bounds turned around": (lambda: made(bounds=(1, 0), scale=True), "expected low <= high in bounds, got low 1 and "),
+    "a seed below zero": (lambda: made(seed=-1), "expected seed >= 0, got -1"),
+    "a share as text": (lambda: made(test_share="a"), "expected test_share as one number, got 'a'"),
+    "all for the test": (lambda: made(test_share=1), "expected test_share below 1 and two rows of each class, got 1 "),
+    "too few names": (lambda: made(feature_names=["a"]), "expected names of 3 features and 2 classes, and as many pi"),
+    "scale as a number": (lambda: made(scale=2), "expected scale as bool, got 2"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrong_arrays_are_one_line(what):
+    call, says = WRONG[what]
+    with pytest.raises(ValueError, match="^" + re.escape(says)) as error:
+        call()
+    one_line(error)
+
+
+def test_wine_from_arrays():
+    raw = load_wine()
+    wine = made(raw.data, raw.target_names[raw.target], scale=True, feature_names=raw.feature_names)
+    well_formed(wine)
+    assert wine.feature_names[:2] == ("alcohol", "malic_acid")
+    assert wine.class_names == ("class_0", "class_1", "class_2")
+    assert wine.y_train.bincount().tolist() == [47, 57, 38]
+
+
+def csv_file(folder, text, encoding="utf-8"):
+    path = folder / "my table.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_csv_file(tmp_path, mark, encoding):
+    rows = [["age", "größe", "ill"], *([str(i), str(i / 4 - 2), str(8 + i % 3)] for i in range(30))]
+    path = csv_file(tmp_path, "\r\n".join(mark.join(row) for row in rows) + "\r\n\r\n", encoding)
+    loaded = Dataset.from_csv(path, target="ill", scale=False, bounds=(-99, 99))
+    assert (loaded.name, loaded.feature_names, loaded.class_names) == ("my table", ("age", "größe"), ("8", "9", "10"))
+    assert sorted(torch.cat([loaded.x_train, loaded.x_test])[:, 0].tolist()) == [*range(30)]
+    assert same(loaded, made(np.array([[i, i / 4 - 2] for i in range(30)]), np.arange(30) % 3, bounds=(-99, 99)))
+    scaled = Dataset.from_csv(str(path), target="ill", seed=3)
+    assert same(scaled, data.load(f"{path}:ill", seed=3))
+    assert torch.allclose(scaled.x_train.mean(0), torch.zeros(2), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "expected a CSV file with a header, in UTF-8, got another at "),
+        ("a,b\n", "expected x of shape (n, d) or (n, height, width), got (0, 1)"),
+        ("a,c\n1,2\n", "expected column 'b' and others, each once, in "),
+        ("b\n1\n", "expected column 'b' and others, each once, in "),
+        ("a,a,b\n1,2,3\n", "expected column 'b' and others, each once, in "),
+        ("a,b\n1,2\n1\n", "expected 2 cells in every row of "),
+        ("a,b\n1,2,3\n", "expected 2 cells in every row of "),
+        ("a,b\n1,\n", "expected 2 cells in every row of "),
+        ("a,b\n1,x\nNA,y\n", "expected finite numbers in column 'a' of x, got text, NaN or infinite"),
+        ('"a,b\n1,2', "expected a CSV file with a header, in UTF-8, got another at "),
+        ("a,b\n1,\xe9\n", "expected a CSV file with a header, in UTF-8, got another at "),
+    ],
+)
+def test_a_wrong_csv_file_is_one_line(tmp_path, text, says):
+    path = csv_file(tmp_path, text, "latin-1")
+    with pytest.raises(ValueError, match="^" + re.escape(says)) as error:
+        Dataset.from_csv(path, target="b")
+    one_line(error)
+
+
+def test_a_csv_file_that_is_not_there_is_named(tmp_path):
+    for call in (lambda: Dataset.from_csv("no.csv", target="b"), lambda: data.load("no.csv:b")):
+        with pytest.raises(ValueError, match=r"^expected a CSV file, found none at no\.csv$"):
+            call()
+
+
+def test_a_study_runs_on_a_csv_file_and_knows_its_content(tmp_path):
+    path = csv_file(tmp_path, "age,ill\n" + "".join(f"{i},{i % 2}\n" for i in range(30)))
+    name = f"{path}:ill"
+    study, first = sizes.load("demo", name), Data(name, 1, "corrected")
+    assert (study.kind, study.profile, study.distance) == ("tabular", "demo", "euclidean")
+    assert sizes.slug(name) == "my-table"
+    assert sizes.slug("digits") == "digits"
+    assert same(first.load(), Dataset.from_csv(path, target="ill", seed=1))
+    assert "robexpl.data._dataset.Dataset" in provenance.reached(first.code())
+    key = stages.train.key(networks.network(study, "weak", 0, sizes.primary()))
+    path.write_bytes(path.read_bytes() + b"31,0\n")
+    assert Data(name, 1, "corrected") != first
+    assert stages.train.key(networks.network(study, "weak", 0, sizes.primary())) != key
+    assert len(Data(name, 1, "corrected").load().x_train) == len(first.load().x_train) + 1
 
 
 # Files

@@ -185,7 +185,7 @@ def test_nothing_to_search(network):
     ("change", "message"),
     [
         ({"stop": "soon"}, "unknown stop 'soon'; known: decision_threshold, generator_conditions"),
-        ({"bounds": (1.0, 0.0)}, "expected low < high in bounds"),
+        ({"bounds": (1.0, 0.0)}, "expected low <= high in bounds"),
         (
             {"labels": torch.arange(40) % 4},
             "expected targets that differ from the factuals' classes, got 40 that do not",

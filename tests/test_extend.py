@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from sklearn.datasets import load_wine
 
+from robexpl.regimes import REGIMES
 from robexpl.study.places import ROOT
 
 pytestmark = pytest.mark.slow
@@ -194,6 +196,15 @@ assert grid.main(study)[0].search.generator == "wachter"
 assert "extra-claim" in [claim["id"] for claim in claims.load()]
 """
     run(copy, "-c", script)
+
+
+def test_a_notebook_runs_on_a_csv_file(copy: Path) -> None:
+    raw = load_wine(as_frame=True)
+    path = copy / "my data" / "Wine list.csv"
+    path.parent.mkdir()
+    raw.frame.assign(target=raw.target_names[raw.target]).to_csv(path, index=False)
+    run(copy, "-m", "robexpl.pipeline", "notebook", "rq2", "--dataset", str(path), "--target", "target")
+    assert set(pd.read_csv(results(copy, "rq2-wine-list-ends.csv"))["regime"]) == set(REGIMES)
 
 
 def test_a_template_that_is_not_in_the_plan_is_an_error(copy: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 
+import pooch
 import pytest
 
 from robexpl import files
@@ -62,3 +64,29 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_left_alone(tmp
         path.write_text("half")
     files.write_atomic(tmp_path / "a.json", b"{}")
     assert left_over(tmp_path) == [alive.name, other.name]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "named"),
+    [("http://user:p@ss@host:port", "InvalidURL"), ("http://", "InvalidProxyURL"), ("ftp://x", "InvalidURL")],
+)
+def test_a_malformed_proxy_is_named(proxy: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("ROBEXPL_DATA", raising=False)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path)
+    with pytest.raises(files.DataError, match=rf"http://mirror\.invalid/a \({named}\)"):
+        files.fetch("a", hashlib.sha256(b"").hexdigest(), ["http://mirror.invalid/a"])
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("Permission denied")
+
+    monkeypatch.delenv("ROBEXPL_DATA", raising=False)
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path)
+    monkeypatch.setattr(pooch, "retrieve", refuse)
+    with pytest.raises(files.DataError, match=rf"http://mirror\.invalid/a \({tmp_path} cannot be written\)"):
+        files.fetch("a", hashlib.sha256(b"").hexdigest(), ["http://mirror.invalid/a"])

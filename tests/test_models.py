@@ -40,7 +40,7 @@ def test_streams_differ_by_name_and_seed():
     }
     assert len(draws) == 4
     assert numpy_generator(3, "x").random() == numpy_generator(3, "x").random()
-    with pytest.raises(ValueError, match="expected seed to be an integer >= 0, got -1"):
+    with pytest.raises(ValueError, match="expected seed >= 0, got -1"):
         torch_generator(-1, "a")
 
 
@@ -50,6 +50,31 @@ def test_save_and_load(network, points, tmp_path):
     with safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["robexpl"])
     assert about == {"model": "mlp", "sizes": {"inputs": 12, "hidden": 16, "outputs": 4}}
+
+
+def test_perceptrons_of_several_layers_are_kept_with_their_precision(tmp_path):
+    model = models.mlp(5, (4, 6), 3, generator=torch_generator(0, "weights")).double()
+    assert [type(layer).__name__ for layer in model] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
+    assert models.module("mlp").sizes(model) == {"inputs": 5, "hidden": [4, 6], "outputs": 3}
+    again = models.load(models.save(model.train(), tmp_path / "x"))
+    assert not again.training
+    for weight, other in zip(model.parameters(), again.parameters(), strict=True):
+        assert other.dtype == torch.float64
+        assert torch.equal(weight, other)
+    one = models.mlp(5, 4, 3, generator=torch_generator(0, "weights")).double()
+    assert models.from_weights(dict(one.state_dict()))[0].weight.dtype == torch.float64
+    with pytest.raises(ValueError, match="expected hidden > 0, got 0"):
+        models.mlp(5, (4, 0), 3)
+
+
+def test_the_type_of_torch_decides_no_weights():
+    usual = models.mlp(5, 4, 3, generator=torch_generator(0, "weights"))
+    torch.set_default_dtype(torch.float64)
+    try:
+        other = models.mlp(5, 4, 3, generator=torch_generator(0, "weights"))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(usual[0].weight, other[0].weight)
 
 
 @pytest.mark.parametrize("metadata", [None, {"robexpl": '{"model": "mlp"}'}])
@@ -79,8 +104,10 @@ def test_the_study_builds_128_hidden_units_for_images_and_10_for_tabular_data():
 )
 def test_networks_of_other_architectures_are_not_saved(model, tmp_path):
     assert models.module("mlp").sizes(model) is None
-    with pytest.raises(ValueError, match=r"^expected a network of a known architecture \(mlp\), got [A-Z]\w+$"):
+    says = r"^expected a network of a known architecture \(mlp\), got [A-Z]\w+; to register one, add robexpl/models/"
+    with pytest.raises(ValueError, match=says) as error:
         models.save(model, tmp_path / "x")
+    assert "\n" not in str(error.value)
     assert not (tmp_path / "x").exists()
 
 

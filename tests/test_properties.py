@@ -13,7 +13,7 @@ import compare
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from strategies import (
     BOXES,
@@ -53,7 +53,7 @@ def test_fgsm(data: st.DataObject, x: Tensor, eps: Any, bounds: Any, model: nn.M
         assert adv.shape == x.shape
         assert finite(adv)
         assert inside(adv, bounds)
-        assert not len(x) or float((adv - x).abs().max()) <= eps * (1 + 1e-6) + 1e-6
+        assert not len(x) or float((adv - x).abs().max()) <= float(eps) * (1 + 1e-6) + 1e-6
 
 
 @FEW
@@ -74,7 +74,7 @@ def test_pgd(data: Any, x: Tensor, eps: Any, step: Any, steps: Any, bounds: Any,
         assert inside(adv, bounds)
         assert not len(x) or 0 <= int(taken.min()) <= int(taken.max()) <= steps
         if stop is False and len(x):
-            assert float((adv - x).abs().max()) <= eps * (1 + 1e-6) + 1e-6
+            assert float((adv - x).abs().max()) <= float(eps) * (1 + 1e-6) + 1e-6
 
 
 @FEW
@@ -96,7 +96,7 @@ def test_any_attack_by_its_name(
         assert steps.tolist() == [more.get("steps", 1)] * len(x)
         assert finite(adv)
         assert inside(adv, bounds)
-        assert not len(x) or float((adv - x).abs().max()) <= eps * (1 + 1e-6) + 1e-6
+        assert not len(x) or float((adv - x).abs().max()) <= float(eps) * (1 + 1e-6) + 1e-6
 
 
 @FEW
@@ -110,8 +110,6 @@ def test_search(data: Any, x: Tensor, bounds: Any, model: nn.Module, stop: str, 
     chosen = {names.get(key, key): value for key, value in changes.items()}
     generator = torch.Generator().manual_seed(0)
     made = outcome(lambda: ecco.Settings(**chosen, proximal=proximal))
-    # weights beyond any use overflow single precision; the search then says so by its gradient, not by an exception
-    assume(made is None or max(made.l1, made.energy, made.learning_rate) < 1e6)
     if made is not None:
         call = {"settings": made, "stop": stop, "bounds": bounds, "generator": generator}
         found = outcome(lambda: ecco.search(model, x, target, **call))
@@ -241,11 +239,10 @@ def test_ssim(a: Tensor, b: Tensor, shape: tuple) -> None:
 @FEW
 @given(data=st.data(), x=arrays(), chunk=COUNTS, model=NETS)
 def test_accuracy(data: Any, x: Tensor, chunk: Any, model: nn.Module) -> None:
-    assume(chunk != 2.0)  # torch splits by integers alone
     y = data.draw(classes(len(x)))
     share = outcome(lambda: metrics.accuracy(model, x, y, chunk=chunk))
     if share is not None:
-        assert share == pytest.approx(float((model(x).argmax(1) == y).double().mean()))
+        assert share == pytest.approx(float((model(x).argmax(1) == y.long()).double().mean()))
 
 
 # Estimates
@@ -308,7 +305,6 @@ def test_data(name: Any, seed: Any, sampling: str) -> None:
 )
 @example(seed=0, names=[])
 def test_streams(seed: Any, names: list[str]) -> None:
-    assume(not (isinstance(seed, float) and math.isinf(seed)))  # an OverflowError of Python's own
     for make in (seeds.torch_generator, seeds.numpy_generator):
         first = outcome(lambda make=make: make(seed, *names))
         if first is not None:

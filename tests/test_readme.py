@@ -27,7 +27,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROBEXPL_GENERATED")
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=["api", "own model"])
+@pytest.mark.parametrize("code", PYTHON, ids=["api", "own data", "own model"])
 def test_code_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})

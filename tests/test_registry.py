@@ -46,7 +46,8 @@ from torch import nn
 
 
 def linear(inputs, outputs, *, generator=None):
-    model = nn.Sequential(nn.Linear(inputs, outputs, device="meta")).to_empty(device="cpu")
+    layers = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu"), nn.BatchNorm1d(outputs), nn.Dropout(0.1)
+    model = nn.Sequential(*layers)
     nn.init.zeros_(model[0].bias)
     nn.init.normal_(model[0].weight, generator=generator)
     return model
@@ -57,17 +58,21 @@ def build(inputs, outputs, image_shape, *, generator):
 
 
 def sizes(model):
-    if [type(layer) for layer in model.children()] != [nn.Linear]:
+    if [type(layer) for layer in model.children()] != [nn.Linear, nn.BatchNorm1d, nn.Dropout]:
         return None
     return {"inputs": model[0].in_features, "outputs": model[0].out_features}
 """
 USE = """
 import torch
+from dataclasses import replace
 from robexpl import data, models, training
 faint = data.load("faint", seed=3)
-model = training.fit(faint, "weak", seed=0, epochs=1, architecture="linear")
-again = models.load(models.save(model, "a.safetensors"))
-assert torch.equal(again(faint.x_test), model(faint.x_test)), "other weights"
+for x in (faint.x_train, faint.x_train.double()):
+    model = training.fit(replace(faint, x_train=x), "weak", seed=0, epochs=1, architecture="linear")
+    again = models.load(models.save(model, "a.safetensors"))
+    points = faint.x_test.to(x)
+    assert again(points).dtype == x.dtype
+    assert torch.equal(again(points), model(points)), "other weights"
 models.save(models.mlp(3, 4, 2), "b.safetensors")
 assert len(models.load("b.safetensors")) == 3
 print(faint.title, data.names(), models.names())

@@ -52,9 +52,9 @@ def test_a_scaled_network_is_the_same_classifier_with_other_logits(network, poin
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_only_perceptrons_are_scaled(network):
-    with pytest.raises(ValueError, match="expected a perceptron, got Opaque"):
-        networks.scaled(Opaque(network), 2.0)
+def test_any_network_is_scaled(network, points):
+    other = networks.scaled(Opaque(network), 2.0)
+    assert torch.equal(other(points), 2 * network(points))
     for factor in (0.0, -1.0, float("inf")):
         with pytest.raises(ValueError, match="expected factor > 0"):
             networks.scaled(network, factor)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from helpers import Opaque
@@ -121,6 +124,145 @@ def test_an_adversary_of_ones_own_is_trained_against(digits):
     assert equal(*same)
 
 
+# Models of one's own
+
+
+def few(digits, n=70):
+    return dataclasses.replace(digits, x_train=digits.x_train[:n], y_train=digits.y_train[:n])
+
+
+def own(*more):
+    """A network whose state is more than weights."""
+    layers = torch.nn.Linear(64, 8), torch.nn.BatchNorm1d(8), *more, torch.nn.Tanh(), torch.nn.Linear(8, 10)
+    model = torch.nn.Sequential(*layers)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(std=0.2, generator=torch_generator(0, "own"))
+    return model
+
+
+@pytest.mark.parametrize("regime", ["standard", "weak"])
+def test_statistics_move_once_per_batch_and_the_network_comes_back_ready(digits, regime):
+    model = fit(few(digits), regime, seed=0, epochs=2, model=own().eval())
+    assert model[1].num_batches_tracked == 2 * 3
+    assert not any(module.training for module in model.modules())
+    assert all(weight.grad is None and weight.is_contiguous() for weight in model.parameters())
+    attacks.fgsm(model, digits.x_test[:5], digits.y_test[:5], eps=0.1, bounds=digits.bounds)
+
+
+def test_adversaries_are_made_against_the_network_in_eval_mode(digits):
+    seen = set()
+
+    class Spy(torch.nn.Module):
+        def forward(self, x):
+            seen.add((len(x), self.training))
+            return x
+
+    fit(few(digits), "weak", seed=0, epochs=1, model=torch.nn.Sequential(Spy(), own()))
+    assert {(32, False), (64, True)} <= seen
+    assert not {(32, True), (64, False)} & seen
+
+
+@pytest.mark.parametrize("regime", ["standard", "weak"])
+def test_dropout_comes_from_the_seed_and_the_global_generator_stays(digits, regime):
+    trained = []
+    for state, seed in ((1, 0), (2, 0), (2, 1)):
+        model = own(torch.nn.Dropout(0.5))
+        torch.manual_seed(state)
+        before = torch.get_rng_state()
+        trained.append(fit(few(digits), regime, seed=seed, epochs=2, model=model))
+        assert torch.equal(before, torch.get_rng_state())
+    assert equal(*trained[:2])
+    assert not equal(*trained[1:])
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("make", [own, lambda: None])
+def test_grad_modes_change_nothing(digits, mode, make):
+    model = make()
+    with mode():
+        got = fit(few(digits), "weak", seed=0, epochs=1, model=model)
+        stacked = fit_seeds(few(digits), "weak", seeds=[0], epochs=1)
+    assert equal(got, fit(few(digits), "weak", seed=0, epochs=1, model=make()))
+    assert equal(stacked[0], fit_seeds(few(digits), "weak", seeds=[0], epochs=1)[0])
+
+
+def test_the_network_is_trained_in_the_type_of_the_data(digits):
+    double = dataclasses.replace(few(digits), x_train=digits.x_train[:70].double())
+    ours, given = fit(double, "weak", seed=0, epochs=1), fit(double, "weak", seed=0, epochs=1, model=own())
+    (stacked,) = fit_seeds(double, "weak", seeds=[0], epochs=1)
+    for model in (ours, given, stacked):
+        assert {weight.dtype for weight in model.parameters()} == {torch.float64}
+    for a, b in zip(ours.parameters(), stacked.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-10, rtol=0)
+    single = fit(few(digits), "weak", seed=0, epochs=1)
+    assert all((a - b).abs().max() < 0.02 for a, b in zip(ours.parameters(), single.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: {"x_train": d.x_train[:64] * 255}, "expected x_train inside the bounds, got values from 0 to 255"),
+        (lambda d: {"x_test": d.x_test - 1}, "expected x_test inside the bounds, got values from -1 to 0"),
+        (lambda d: {"x_train": d.x_train[:64].half()}, "expected x_train in single or double precision, got torch.flo"),
+        (lambda d: {"x_train": d.x_train[:64].bfloat16()}, "expected x_train in single or double precision, got torc"),
+        (lambda d: {"x_train": d.x_train[:64].numpy()}, "expected x_train to be a torch tensor of shape (n, d), got "),
+        (lambda d: {"y_train": d.y_train[:64] + 1}, "expected y_train in 0 ... 9, got values from 1 to 10"),
+        (lambda d: {"x_train": d.x_train[:0], "y_train": d.y_train[:0]}, "expected rows > 0, got 0"),
+        (lambda d: {"x_test": d.x_test[:, 1:]}, "expected x_test of shape (n, 64), got (360, 63)"),
+        (lambda d: {"class_names": ("a",)}, "expected names of 64 features and 10 classes, and as many pixels, got "),
+        (lambda d: {"image_shape": (9, 8)}, "expected names of 64 features and 10 classes, and as many pixels, got "),
+    ],
+)
+def test_both_doors_refuse_the_same_data(digits, change, says):
+    wrong = dataclasses.replace(few(digits, 64), **change(digits))
+    for call in (lambda: fit(wrong, "weak", seed=0, epochs=1), lambda: fit_seeds(wrong, "weak", seeds=[0], epochs=1)):
+        with pytest.raises(ValueError, match="^" + re.escape(says)) as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32])
+def test_labels_of_any_integer_type_are_the_same(digits, kind):
+    plain = few(digits)
+    other = dataclasses.replace(plain, y_train=plain.y_train.to(kind))
+    assert equal(*(fit(d, "weak", seed=0, epochs=1) for d in (plain, other)))
+    assert equal(*(fit_seeds(d, "weak", seeds=[0], epochs=1)[0] for d in (plain, other)))
+
+
+def test_a_last_batch_of_one_is_said_before_training(digits):
+    model, history = own(), []
+    with pytest.raises(ValueError, match=r"the last batch has one row, choose another batch_size than 32$") as error:
+        fit(few(digits, 65), "standard", seed=0, model=model, history=history)
+    assert "\n" not in str(error.value)
+    assert model[1].num_batches_tracked == 0
+    assert equal(model, own())
+    fit(few(digits, 65), "weak", seed=0, epochs=1, model=model)  # here each row has its adversary beside it
+    fit(few(digits, 65), "standard", seed=0, epochs=1, model=model, batch_size=33)
+    fit(few(digits, 65), "standard", seed=0, epochs=1)  # a perceptron has no statistics
+
+
+def test_features_that_may_not_change_stay(digits):
+    x = torch.rand(40, 3, generator=torch_generator(0, "rows"))
+    x[:, 1] = 0.5
+    bounds = torch.tensor([0.0, 0.5, 0.0]), torch.tensor([1.0, 0.5, 1.0])
+    rows = data.Dataset("rows", "Rows", x, torch.arange(40) % 2, x[:0], torch.arange(0), bounds, None, 2, "abc", "01")
+    model = fit(rows, Adversary(0.3, 0.1, 5), seed=0, epochs=1)
+    adversarial = attacks.pgd(
+        model, x, rows.y_train, eps=0.3, step_size=0.1, steps=5, bounds=bounds, generator=torch_generator(0, "pgd")
+    )
+    assert (adversarial[:, 1] == 0.5).all()
+    assert not torch.equal(adversarial, x)
+
+
+@pytest.mark.parametrize("number", [Fraction(1, 10), np.float32(0.1), np.array(0.1), torch.tensor(0.1)])
+def test_an_adversary_may_be_given_in_any_numbers(digits, number):
+    ours = [
+        fit(few(digits), Adversary(n, n, steps), seed=0, epochs=1) for n, steps in ((number, 3.0), (float(number), 3))
+    ]
+    assert equal(*ours)
+
+
 # Checkpoints
 
 
@@ -151,21 +293,11 @@ def interrupt(monkeypatch):
         yield after, patch.undo
 
 
-def own():
-    """A network whose state is more than weights."""
-    layers = torch.nn.Linear(64, 8), torch.nn.BatchNorm1d(8), torch.nn.Tanh(), torch.nn.Linear(8, 10)
-    model = torch.nn.Sequential(*layers)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.normal_(std=0.2, generator=torch_generator(0, "own"))
-    return model
-
-
-@pytest.mark.parametrize("network", ["mlp", "own"])
+@pytest.mark.parametrize("network", ["mlp", "own", "dropout"])
 @pytest.mark.parametrize(("regime", "early_stop"), [("standard", False), ("weak", True), ("medium", False)])
 def test_interrupted_training_goes_on_to_the_same_bits(digits, tmp_path, interrupt, regime, early_stop, network):
     few = dataclasses.replace(digits, x_train=digits.x_train[:70], y_train=digits.y_train[:70])
-    make = {"mlp": lambda: None, "own": own}[network]
+    make = {"mlp": lambda: None, "own": own, "dropout": lambda: own(torch.nn.Dropout(0.5))}[network]
     arguments = {"seed": 2, "early_stop": early_stop, "epochs": 5}
     path, rows = tmp_path / "made" / "part", ([], [])
     whole = fit(few, regime, **arguments, model=make(), history=rows[0])
@@ -285,7 +417,9 @@ def test_weights_that_the_closed_form_would_pass_over_are_refused(change):
 
 
 def test_a_loss_that_is_not_finite_is_refused(digits):
-    broken = dataclasses.replace(digits, x_train=digits.x_train[:4] * 3e38, y_train=digits.y_train[:4])
+    broken = dataclasses.replace(
+        digits, x_train=digits.x_train[:4] * 3e38, y_train=digits.y_train[:4], bounds=(0.0, 3.1e38)
+    )
     with pytest.raises(ValueError, match="expected a finite training loss, got nan"):
         fit(broken, "standard", seed=0, epochs=1)
 

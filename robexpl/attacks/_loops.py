@@ -1,11 +1,11 @@
-"""What attacks share: checks, starting points and loops, which check nothing, of steps along sign(grad_x CE(f, y))."""
+"""What attacks share: checks, starting points and loops of steps along sign(grad_x CE(f, y))."""
 
 import torch
 from torch import Tensor, nn
 
 from robexpl import checks
 from robexpl.checks import Bounds
-from robexpl.gradients import Vjp, vjp
+from robexpl.gradients import Vjp, refuse_infinite, vjp
 from robexpl.regimes import Adversary
 
 BLOCK = 256  # rows per block: activations and perturbations of a block stay in the processor's cache
@@ -18,9 +18,9 @@ def prepare(model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, what: str = 
     box = checks.box(bounds, x)
     checks.refuse_outside("x", x, *box)
     checks.refuse_model(model, x)
-    run = vjp(model)
+    run = vjp(model, tried=x[:2])
     classes = run(x[:1])[0].shape[1]
-    y = checks.labels(y, len(x), classes, what).long()
+    y = checks.labels(y, len(x), classes, what)
     return run, nn.functional.one_hot(y, classes).to(x.dtype), box
 
 
@@ -31,6 +31,7 @@ def start_from(x: Tensor, scale: float, generator: torch.Generator | None, start
     checks.refuse_unless(given, "expected a torch.Generator or explicit starting points, got neither")
     if start is None:
         return start_points(x, scale, generator) if scale else x
+    checks.refuse_gradients("start", start)
     checks.refuse_numbers("start", start, x)
     line = f"expected start of shape {tuple(x.shape)}, got {tuple(start.shape)}"
     checks.refuse_unless(start.shape == x.shape, line)
@@ -51,6 +52,26 @@ def blocks(size: int, *arrays: Tensor) -> list[tuple[Tensor, ...]]:
     return list(zip(*(array.split(size) for array in arrays), strict=True))
 
 
+def ball(x: Tensor, eps: float, box: Pair) -> Pair:
+    """Return the lowest and highest points of the box with |x' - x|_inf <= eps; in half precision rounded inwards."""
+    sides = [x - eps, x + eps]
+    if x.dtype.itemsize < 4:
+        about = torch.finfo(x.dtype)
+        for i, (sign, nearer) in enumerate(((-1, torch.minimum), (1, torch.maximum))):
+            exact = x.double() + sign * eps
+            unit = exact.abs() * about.eps + about.smallest_normal * about.eps  # at least the last digit's
+            inner = nearer((exact - sign * unit).to(x.dtype), x)
+            sides[i] = torch.where((sides[i].double() - exact) * sign > 0, inner, sides[i])
+    low, high = (torch.clamp(side, *box) for side in sides)
+    return low, high
+
+
+def jump(x: Tensor, signs: Tensor, eps: float, box: Pair) -> Tensor:
+    """Return x + eps signs, brought into the box; in half precision into the ball as well. Overwrites the signs."""
+    eps = min(eps, torch.finfo(x.dtype).max)
+    return torch.clamp(x + signs.mul_(eps), *(ball(x, eps, box) if x.dtype.itemsize < 4 else box))
+
+
 def direction(run: Vjp, x: Tensor, one_hot: Tensor, rounded: bool = False) -> Tensor:
     """Return sign(grad_x CE(f(x), y)), shape (n, d).
     With respect to the logits the gradient is softmax(f) - e_y = (1 - p_y) (q - e_y), q the softmax over the other
@@ -58,8 +79,10 @@ def direction(run: Vjp, x: Tensor, one_hot: Tensor, rounded: bool = False) -> Te
     `rounded` takes softmax(f) - e_y as it is, of which rounding leaves nothing there, or the other classes alone.
     """
     logits, pull = run(x)
-    slope = torch.softmax(logits if rounded else logits.masked_fill(one_hot > 0, -torch.inf), 1)
-    return pull(slope.sub_(one_hot)).sign_()
+    away = 0.0 if rounded else torch.finfo(x.dtype).max  # leaves the class no weight in the softmax
+    gradient = pull(torch.softmax(torch.sub(logits, one_hot, alpha=away), 1).sub_(one_hot))
+    refuse_infinite("gradients", gradient)
+    return gradient.sign_()
 
 
 def ascend(
@@ -69,8 +92,9 @@ def ascend(
     """Make steps from `start`, each projected onto the ball |x' - x|_inf <= eps and the box -> x' (n, d), steps (n,).
     With an early stop onto the box alone, until an entry of the row ("example") or array ("batch") has moved by eps.
     """
-    eps, steps, size = adversary.eps, int(adversary.steps), adversary.step_size
-    low, high = box if early_stop else (torch.clamp(x - eps, *box), torch.clamp(x + eps, *box))
+    largest, steps = torch.finfo(x.dtype).max, int(adversary.steps)
+    eps, size = (min(float(number), largest) for number in (adversary.eps, adversary.step_size))
+    low, high = box if early_stop else ball(x, eps, box)
     adv, out, taken = torch.clamp(start, low, high), torch.empty_like(x), torch.full((len(x),), steps, device=x.device)
     rows, bound = torch.arange(len(x), device=x.device), torch.inf  # rows still below eps, and their largest move
     for step in range(steps):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from robexpl import checks
-from robexpl.attacks._loops import BLOCK, blocks, direction, prepare
+from robexpl.attacks._loops import BLOCK, blocks, direction, jump, prepare
 from robexpl.checks import Bounds
 
 
@@ -16,8 +16,8 @@ def fgsm(model: nn.Module, x: Tensor, y: Tensor, *, eps: float, bounds: Bounds, 
     >>> fgsm(nn.Identity(), torch.full((1, 2), 0.5), torch.tensor([0]), eps=0.1, bounds=(0, 1))
     tensor([[0.4000, 0.6000]])
     """
-    checks.non_negative(eps=eps)
+    eps = checks.non_negative(eps=eps)
     checks.refuse_type("rounded", rounded, bool)
     run, one_hot, box = prepare(model, x, y, bounds)
     parts = blocks(BLOCK, x, one_hot)
-    return torch.cat([torch.clamp(part + direction(run, part, to, rounded).mul_(eps), *box) for part, to in parts])
+    return torch.cat([jump(part, direction(run, part, to, rounded), eps, box) for part, to in parts])

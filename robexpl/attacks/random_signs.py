@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from robexpl import checks
-from robexpl.attacks._loops import prepare
+from robexpl.attacks._loops import jump, prepare
 from robexpl.checks import Bounds
 
 
@@ -17,8 +17,8 @@ def random_signs(
     >>> random_signs(nn.Identity(), torch.full((1, 3), 0.5), torch.tensor([0]), **how)
     tensor([[0.4000, 0.6000, 0.6000]])
     """
-    checks.non_negative(eps=eps)
+    eps = checks.non_negative(eps=eps)
     checks.refuse_type("generator", generator, torch.Generator)
     _, _, box = prepare(model, x, y, bounds)
     signs = torch.randint(2, x.shape, generator=generator, device=generator.device).to(x) * 2.0 - 1
-    return torch.clamp(x + eps * signs, *box)
+    return jump(x, signs, eps, box)

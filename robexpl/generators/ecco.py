@@ -2,7 +2,7 @@
 CE(f(z), t) + l1 ||z - x||_1 + energy (-f_t(z) + reg f_t(z)^2), f the logits, t the target class, no conformal term.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robexpl import checks
 from robexpl.attacks._loops import Pair, blocks, prepare, start_from
 from robexpl.checks import Bounds
-from robexpl.gradients import Vjp
+from robexpl.gradients import Vjp, refuse_infinite
 from robexpl.progress import bar
 
 STOPS = ("decision_threshold", "generator_conditions")
@@ -35,12 +35,12 @@ class Settings:
     proximal: bool = False  # soft-threshold the distance term
 
     def __post_init__(self) -> None:
-        checks.non_negative(**{name: getattr(self, name) for name in ("l1", "energy", "reg", "steps", "start_noise")})
-        checks.positive(learning_rate=self.learning_rate, tolerance=self.tolerance)
         checks.refuse_type("proximal", self.proximal, bool)
-        checks.refuse_type("threshold", self.threshold, (float, int))
+        for name in [field.name for field in fields(self) if field.name != "proximal"]:
+            check = checks.positive if name in ("learning_rate", "tolerance", "threshold") else checks.non_negative
+            object.__setattr__(self, name, check(**{name: getattr(self, name)}))
         line = f"expected threshold between 0 and 1, got {self.threshold}"
-        checks.refuse_unless(0 < self.threshold < 1, line)
+        checks.refuse_unless(self.threshold < 1, line)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ def search(
     checks.one_of("stop", stop, STOPS)
     checks.refuse_type("settings", settings, Settings)
     run, one_hot, box = prepare(model, x, target, bounds, "target")
-    same = 0 if labels is None else int((checks.labels(labels, len(x)) == target).sum())
+    most, largest = max(*asdict(settings).values(), settings.learning_rate * settings.l1), torch.finfo(x.dtype).max
+    checks.refuse_unless(most <= largest, f"expected settings that {x.dtype} can hold, got {most:g}")
+    same = 0 if labels is None else int((checks.labels(labels, len(x)) == one_hot.argmax(1)).sum())
     checks.refuse_unless(not same, f"expected targets that differ from the factuals' classes, got {same} that do not")
     start = start_from(x, settings.start_noise, generator, start)
     rows = bar(blocks(max(1, BLOCK // x.shape[1]), x, start, one_hot), desc="counterfactuals")
@@ -87,10 +89,12 @@ def gradient(run: Vjp, z: Tensor, one_hot: Tensor, settings: Settings) -> tuple[
     logits, pull = run(z)
     probabilities = torch.softmax(logits, 1)
     target_logit = (logits * one_hot).sum(1)  # (n,)
-    target_prob = (probabilities * one_hot).sum(1)
-    others = probabilities * (1 - one_hot)
+    own = probabilities * one_hot
+    others = probabilities.sub_(own)
     slope = settings.energy * (2 * settings.reg * target_logit - 1) - others.sum(1)  # (n,)
-    return pull(others + slope[:, None] * one_hot), target_prob, target_logit
+    result = pull(torch.addcmul(others, slope[:, None], one_hot))
+    refuse_infinite("gradients", result)
+    return result, own.sum(1), target_logit
 
 
 def _descend(run: Vjp, x: Tensor, z: Tensor, one_hot: Tensor, how: Settings, stop: str, box: Pair) -> list[Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robexpl import checks, registry
+from robexpl.gradients import plainly, refuse_infinite
 from robexpl.metrics._neighbours import IMAGE_SHAPE, Reference, implausibility, nearest, reference
 from robexpl.metrics.ssim import ssim
 
@@ -28,6 +29,7 @@ def names(kind: str | None = None) -> list[str]:
 
 
 @torch.no_grad()
+@plainly
 def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, chunk: int = 4096) -> float:
     """Measure the share of rows of x (n, d) whose largest logit is that of their label y (n,).
     Raises ValueError for no rows, NaN, or labels that are not classes of the model.
@@ -35,11 +37,12 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, chunk: int = 4096) -> fl
     0.5
     """
     checks.points(x)
-    checks.positive(rows=len(x), chunk=chunk)
-    checks.labels(y, len(x), what="y")
+    _, chunk = checks.positive(rows=len(x), chunk=chunk)
+    y = checks.labels(y, len(x), what="y")
     checks.refuse_model(model, x, gradients=False)
     logits = torch.cat([model(rows) for rows in x.split(chunk)])  # (n, n_classes)
     fits = logits.ndim == 2 and len(logits) == len(x)
     checks.refuse_unless(fits, f"expected logits of shape ({len(x)}, n_classes), got {tuple(logits.shape)}")
+    refuse_infinite("logits", logits)
     checks.labels(y, len(x), logits.shape[1], what="y")
     return int((logits.argmax(1) == y).sum()) / len(x)

@@ -2,18 +2,54 @@
 the same arithmetic on neighbouring numbers, in vector instructions; their maps stay in the cache for all queries.
 """
 
+import pickle
+from contextlib import suppress
+from hashlib import sha256
+
 import numpy as np
 from numba import njit
+from numba.core.caching import IndexDataCacheFile
 
 from robexpl.metrics.ssim import LANES
+from robexpl.progress import warn
+
+OPTIONS = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
+_jit = njit(**OPTIONS)
 
 
-def _jit(function):
-    options = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
+class _Sealed(IndexDataCacheFile):
+    """numba's files of machine code, with checksums, which its own lack: damaged code may do anything."""
+
+    def _save_data(self, name, data):
+        content = self._dump(data)
+        super()._save_data(name, (content, sha256(content).digest()))
+
+    def _load_data(self, name):
+        content, digest = super()._load_data(name)
+        return pickle.loads(content if sha256(content).digest() == digest else b"")
+
+
+def _kept(function):
     try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # nowhere to keep the machine code, as in a read-only installation: compile in each process
-        return njit(**options)(function)
+        compiled = njit(cache=True, **OPTIONS)(function)
+        compiled._cache._cache_file.__class__ = _Sealed
+        return compiled
+    except (RuntimeError, AttributeError) as error:  # as in a read-only installation: compile in each process
+        warn(f"numba has no place for machine code and compiles it in each process ({type(error).__name__})")
+        return njit(**OPTIONS)(function)
+
+
+def fill(*arguments):
+    """Call `pairs`; where its machine code cannot be read or kept, say so in one line and compile without files."""
+    try:
+        pairs(*arguments)
+    except Exception as error:  # whatever damaged bytes make of a reader
+        kind = type(error).__name__
+        warn(f"numba cannot read or keep machine code in {pairs.stats.cache_path} ({kind}); compiled anew")
+        pairs._cache.disable()
+        with suppress(Exception):
+            pairs._cache.flush()  # the next process may keep its own
+        pairs(*arguments)
 
 
 @_jit
@@ -48,7 +84,7 @@ def _add(filtered, shifted, mean, variance, centre, other_mean, other_variance, 
             total[c, lane] += top / ((square + other * other) * (spread + other_variance[c, lane]))
 
 
-@_jit
+@_kept
 def pairs(query, bank, place_rows, place_columns, margin, taps, c1, c2, scratch, result):
     """Fill result (n, blocks * LANES) with the mean SSIM of every pair, `margin` border pixels left out.
 

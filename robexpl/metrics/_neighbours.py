@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robexpl import checks, registry
+from robexpl.gradients import refuse_infinite
 
 IMAGE_SHAPE = (28, 28)
 QUERIES = 128  # rows of x compared at once: bounds the memory whatever their number
@@ -38,14 +39,14 @@ def reference(
     """
     metric = registry.module(__package__, distance, "distance")
     checks.points(x, "reference_x")
-    checks.labels(y, len(x), what="reference_y")
+    y = checks.labels(y, len(x), what="reference_y")
     checks.refuse_half(x, "reference_x")
-    checks.refuse_image_shape(image_shape)
+    image_shape = checks.image_shape(image_shape)
     how = {"everything": x, "image_shape": image_shape}
     metric.prepare(x[:0], **how)  # refuses what does not suit, even where there are no classes
     labels = y.unique().tolist() if labels is None else labels
     groups = {label: metric.prepare(x[y == label], **how) for label in labels}
-    return Reference(distance, tuple(image_shape), x.shape[1], groups)
+    return Reference(distance, image_shape, x.shape[1], groups)
 
 
 def implausibility(
@@ -75,8 +76,10 @@ def nearest(
     """
     checks.points(x)
     checks.refuse_half(x, "x")
-    target = torch.full((len(x),), target) if isinstance(target, int) else target
-    wanted, known = checks.labels(target, len(x), what="target").unique().tolist(), reference_x
+    if not isinstance(target, Tensor):
+        target = torch.full((len(x),), checks.non_negative(target=target), device=x.device)
+    target, known = checks.labels(target, len(x), what="target"), reference_x
+    k, wanted = checks.positive(k=k), target.unique().tolist()
     if isinstance(known, Reference):
         checks.refuse_unless(reference_y is None, "expected no reference_y beside a prepared reference, got one")
         for what, asked in (("distance", distance), ("image_shape", image_shape and tuple(image_shape))):
@@ -87,7 +90,6 @@ def nearest(
         known = reference(reference_x, reference_y, **how, labels=wanted)
     line = f"expected x of shape (n, {known.d}) as the reference points are, got {tuple(x.shape)}"
     checks.refuse_unless(x.shape[1] == known.d, line)
-    checks.refuse_unless(type(k) is int and k >= 1, f"expected k to be a whole number of at least 1, got {k!r}")
     for label in wanted:  # all of them before the first distance: a late failure would be a long one
         count = len(known.groups.get(label, ()))
         checks.refuse_unless(count >= k, f"expected at least k = {k} reference points of class {label}, got {count}")
@@ -98,6 +100,7 @@ def nearest(
             found = pairs.topk(k, largest=False, sorted=True).values
             result = result.to(torch.promote_types(result.dtype, found.dtype))
             result[rows] = found.to(result)
+    refuse_infinite("distances", result)
     return result
 
 

@@ -14,7 +14,7 @@ def prepare(points: Tensor, *, everything: Tensor, image_shape: tuple[int, int])
     Raises ValueError where a feature has equal quartiles.
     """
     x = everything.double() if len(everything) else everything.new_zeros(1, everything.shape[1]).double()
-    low, high = x.quantile(torch.tensor([0.25, 0.75]).to(x), dim=0)
+    low, high = x.quantile(x.new_tensor([0.25, 0.75]), dim=0)
     flat = int((high == low).sum())
     checks.refuse_unless(not flat, f"expected features that differ between their quartiles, got {flat} that do not")
     return mapped(points, torch.diag(1 / (high - low)))

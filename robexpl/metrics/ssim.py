@@ -14,10 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robexpl import checks
+from robexpl.gradients import plainly
 
 SIGMA = 1.5
 RADIUS = 5  # the window has 11 x 11 taps
 C1, C2 = 0.01**2, 0.03**2  # for intensities in [0, 1]
+NOISY = 3.0  # intensities within [-2, 3] are compared: a counterfactual may keep the noise of its start
 CHUNK = 2048  # images whose float64 statistics are computed at once
 LANES = 16  # images side by side in the fused kernel; numba stores it in machine code: change _kernel.py, too
 QUERIES = 128  # images that `ssim` compares at once: bounds the memory whatever their number
@@ -44,11 +46,9 @@ class Bank:
 def refuse_images(x: Tensor, image_shape: tuple[int, int], what: str) -> None:
     """Raise unless x holds finite images (n, height * width) of intensities about [0, 1]."""
     checks.points(x, what)
-    checks.refuse_image_shape(image_shape)
     checks.refuse_intensities(x, what)
-    fits = min(image_shape) >= 1 and image_shape[0] * image_shape[1] == x.shape[1]
     line = f"expected image_shape (height, width) with {x.shape[1]} pixels for {what}, got {image_shape}"
-    checks.refuse_unless(fits, line)
+    checks.refuse_unless(image_shape[0] * image_shape[1] == x.shape[1], line)
 
 
 def ssim(a: Tensor, b: Tensor, *, image_shape: tuple[int, int] = (28, 28)) -> Tensor:
@@ -59,6 +59,7 @@ def ssim(a: Tensor, b: Tensor, *, image_shape: tuple[int, int] = (28, 28)) -> Te
     >>> ssim(torch.zeros(1, 784), torch.zeros(2, 784))
     tensor([[1., 1.]])
     """
+    image_shape = checks.image_shape(image_shape)
     for images, what in ((a, "a"), (b, "b")):
         refuse_images(images, image_shape, what)
         checks.refuse_half(images, what)
@@ -104,6 +105,7 @@ def statistics(images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 @torch.no_grad()
+@plainly
 def bank(images: Tensor, image_shape: tuple[int, int], *, fused: bool | None = None) -> Bank:
     """Prepare images (m, d) as the second side of `scores`, for the fused kernel or the general path.
     By default the kernel serves float32 images on a processor where numba is installed.
@@ -119,8 +121,10 @@ def bank(images: Tensor, image_shape: tuple[int, int], *, fused: bool | None = N
 
 
 @torch.no_grad()
+@plainly
 def scores(x: Tensor, bank: Bank, *, margin: int = 0) -> Tensor:
     """Compare images x (n, d) with those of a bank -> (n, m), the mean over the map without `margin` border pixels."""
+    checks.refuse_intensities(x, most=NOISY)
     blocks, height, width, lanes = bank.pixels.shape
     images = x.reshape(-1, height, width).to(bank.pixels)
     result = images.new_empty(len(images), blocks * lanes)
@@ -129,7 +133,7 @@ def scores(x: Tensor, bank: Bank, *, margin: int = 0) -> Tensor:
     for start in range(0, len(images), together):
         rows = slice(start, start + together)
         (_fused if bank.fused else _general)(images[rows], bank, margin, result[rows])
-    return result[:, : len(bank)]
+    return result[:, : len(bank)].clamp_(max=1)
 
 
 def _fused(images: Tensor, bank: Bank, margin: int, result: Tensor) -> None:
@@ -140,12 +144,12 @@ def _fused(images: Tensor, bank: Bank, margin: int, result: Tensor) -> None:
     query = (pixels, mean - centre[:, None, None], mean, variance)
     _, height, width, lanes = bank.pixels.shape
     scratch = [(height, width * lanes), (width + 2 * RADIUS, lanes), (width, lanes), (width, lanes)]
-    _kernel.pairs(
+    _kernel.fill(
         tuple(part.float().contiguous().numpy() for part in query),
         tuple(part.numpy() for part in (bank.pixels, bank.mean, bank.variance, bank.centre)),
         fold(height), fold(width), margin,
         tuple(TAPS.astype(np.float32)[: RADIUS + 1]), np.float32(C1), np.float32(C2),
-        tuple(torch.zeros(shape).numpy() for shape in scratch),  # torch aligns them to the cache's lines
+        tuple(images.new_zeros(shape).numpy() for shape in scratch),  # torch aligns them to the cache's lines
         result.numpy(),
     )  # fmt: skip
 

@@ -35,7 +35,8 @@ def build(
 
 
 def save(model: nn.Module, path: str | Path) -> Path:
-    """Write the weights of a network of a known architecture, with its name and sizes, to a safetensors file.
+    """Write the weights of a network of a registered architecture, its name and its sizes, to a safetensors file.
+    An architecture x is registered by a file robexpl/models/x.py with `x`, `build` and `sizes`, as in mlp.py.
     >>> save(mlp(3, 4, 2), "a.safetensors").name
     'a.safetensors'
     """
@@ -43,16 +44,17 @@ def save(model: nn.Module, path: str | Path) -> Path:
     checks.refuse_type("path", path, (str, Path))
     known = {name: module(name).sizes(model) for name in names()}
     about = [{"model": name, "sizes": sizes} for name, sizes in known.items() if sizes is not None]
-    if not about:
-        raise ValueError(f"expected a network of a known architecture ({', '.join(known)}), got {type(model).__name__}")
-    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    how = "to register one, add robexpl/models/NAME.py with NAME(**sizes), build and sizes, or save its state_dict()"
+    line = f"expected a network of a known architecture ({', '.join(known)}), got {type(model).__name__}; {how}"
+    checks.refuse_unless(bool(about), line)
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     for name, value in weights.items():
         checks.refuse_numbers(name, value, value)
     return write_atomic(Path(path), to_bytes(weights, metadata={"robexpl": json.dumps(about[0])}))
 
 
 def load(path: str | Path) -> nn.Module:
-    """Read a network that `save` wrote; raise ValueError for another file.
+    """Read a network that `save` wrote, in eval mode and in its precision; raise ValueError for another file.
     >>> load(save(mlp(3, 4, 2), "a.safetensors"))[0].weight.shape
     torch.Size([4, 3])
     """
@@ -64,10 +66,11 @@ def load(path: str | Path) -> nn.Module:
             about = json.loads((file.metadata() or {}).get("robexpl", "{}"))
         if "sizes" not in about:
             return from_weights(weights)  # perceptrons were the first, and had no sizes in their files
-        model = getattr(module(about["model"]), about["model"])(**about["sizes"])
+        kinds = [value.dtype for value in weights.values() if value.is_floating_point()]
+        model = getattr(module(about["model"]), about["model"])(**about["sizes"]).to(kinds[0] if kinds else None)
         model.load_state_dict(weights)
     except SafetensorError as error:
         raise ValueError(f"expected a safetensors file at {path}, but it cannot be read: {error}") from None
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} holds another model's weights: {' '.join(str(error).split())}") from None
-    return model
+    return model.eval()

@@ -1,31 +1,40 @@
-"""The multilayer perceptron with one hidden layer."""
+"""The multilayer perceptron."""
+
+import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from robexpl import checks
+from robexpl.gradients import relu_layers
 
 HIDDEN = {"image": 128, "tabular": 10}  # of the study
 
 
-def mlp(inputs: int, hidden: int, outputs: int, *, generator: torch.Generator | None = None) -> nn.Sequential:
-    """Make a perceptron with one hidden ReLU layer, f(x) = W2 relu(W1 x + b1) + b2, mapping (n, inputs) to logits.
-    Weights are Glorot normal, N(0, 2 / (fan_in + fan_out)) [Glorot & Bengio 2010], biases zero. Without a generator all
-    weights are zero, ready to be filled by `load_state_dict`.
+def mlp(
+    inputs: int, hidden: int | Sequence[int], outputs: int, *, generator: torch.Generator | None = None
+) -> nn.Sequential:
+    """Make a perceptron with a hidden ReLU layer, f(x) = W2 relu(W1 x + b1) + b2, or several, mapping (n, inputs) to
+    logits. Weights are Glorot normal, N(0, 2 / (fan_in + fan_out)) [Glorot & Bengio 2010], biases zero. Without a
+    generator all weights are zero, ready to be filled by `load_state_dict`.
     >>> mlp(3, 4, 2, generator=torch.Generator().manual_seed(0))(torch.rand(5, 3)).shape
     torch.Size([5, 2])
     """
-    checks.positive(inputs=inputs, hidden=hidden, outputs=outputs)
     checks.refuse_type("generator", generator, (torch.Generator, type(None)))
-    # torch would otherwise initialise, from the global generator, what is replaced here
-    first, last = (nn.utils.skip_init(nn.Linear, *pair) for pair in ((inputs, hidden), (hidden, outputs)))
-    for layer in (first, last):
+    inner = [checks.positive(hidden=size) for size in (hidden if isinstance(hidden, (list, tuple)) else [hidden])]
+    sizes = [checks.positive(inputs=inputs), *inner, checks.positive(outputs=outputs)]
+    layers: list[nn.Module] = []
+    for pair in itertools.pairwise(sizes):
+        # torch would otherwise initialise, from the global generator, what is replaced here
+        layer = nn.utils.skip_init(nn.Linear, *pair, dtype=torch.float32, device="cpu")
         nn.init.zeros_(layer.bias)
         if generator is None:
             nn.init.zeros_(layer.weight)
         else:
             nn.init.xavier_normal_(layer.weight, generator=generator)
-    return nn.Sequential(first, nn.ReLU(), last)
+        layers += [nn.ReLU(), layer]
+    return nn.Sequential(*layers[1:])
 
 
 def build(
@@ -35,13 +44,14 @@ def build(
     return mlp(inputs, HIDDEN["image" if image_shape else "tabular"], outputs, generator=generator)
 
 
-def sizes(model: nn.Module) -> dict[str, int] | None:
+def sizes(model: nn.Module) -> dict[str, int | list[int]] | None:
     """Return the arguments of `mlp` that give a model of this form, None if it has another."""
-    if type(model) is not nn.Sequential or [type(layer) for layer in model] != [nn.Linear, nn.ReLU, nn.Linear]:
+    layers = relu_layers(model) or []
+    if len(layers) < 2:
         return None
-    if model[0].bias is None or model[2].bias is None:
-        return None
-    return {"inputs": model[0].in_features, "hidden": model[0].out_features, "outputs": model[2].out_features}
+    hidden = [layer.out_features for layer in layers[:-1]]
+    one = hidden[0] if len(hidden) == 1 else hidden
+    return {"inputs": layers[0].in_features, "hidden": one, "outputs": layers[-1].out_features}
 
 
 def from_weights(weights: dict[str, Tensor]) -> nn.Sequential:
@@ -55,7 +65,7 @@ def from_weights(weights: dict[str, Tensor]) -> nn.Sequential:
     for name, value in weights.items():
         checks.refuse_numbers(name, value, value)
     hidden, outputs = weights["0.bias"].numel(), weights["2.bias"].numel()
-    model = mlp(weights["0.weight"].shape[-1:].numel(), hidden, outputs)
+    model = mlp(weights["0.weight"].shape[-1:].numel(), hidden, outputs).to(weights["0.weight"].dtype)
     for name, value in model.state_dict().items():
         (expected, got) = tuple(value.shape), tuple(weights[name].shape)
         checks.refuse_unless(got == expected, f"expected {name} of shape {expected}, got {got}")

@@ -9,7 +9,7 @@ from robexpl.pipeline.commands import Failure, Parser, guarded, whole
 
 COMMANDS = {
     "report": ("bring the report of a profile up to date", "--profile --seeds --jobs --force --paper --only"),
-    "notebook": ("make one notebook, to build/notebooks", "name --dataset --profile --seeds --jobs"),
+    "notebook": ("make one notebook, to build/notebooks", "name --dataset --target --profile --seeds --jobs"),
     "current": ("list what of the stored full notebooks, results and paper is not current", ""),
     "run": ("run a template as a notebook, its results beside it in generated/", "template out -p --force"),
     "golden": ("execute the small notebooks afresh and store them for the tests", "--jobs"),
@@ -20,6 +20,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of all commands, and what is different
     "template": {"type": Path},
     "out": {"type": Path},
     "-p": {"action": "append", "default": [], "metavar": "KEY=VALUE", "help": "a parameter of the template"},
+    "--target": {"metavar": "COLUMN", "help": "where the dataset is a CSV file, the column of its classes"},
     "--profile": {"choices": ("demo", "full")},
     "report --profile": {"required": True},
     "paper --profile": {"default": "full"},
@@ -63,7 +64,7 @@ def run(options: Namespace) -> int | None:
                 paper.write(where.profile, where.generated, where.pdf, own=not where.seeds)
             return readme.main() if options.paper and where.group == "full" else None
         case "notebook":
-            return report.single(options.name, options.dataset, options.profile, seeds, jobs)
+            return report.single(options.name, options.dataset, options.target, options.profile, seeds, jobs)
         case "current":
             return report.current()
         case "run":

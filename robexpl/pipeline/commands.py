@@ -41,7 +41,7 @@ def say(line: str) -> None:
 
 def repeat_warnings(log: Path) -> None:
     """Say again the warnings that went to a log while nobody looked."""
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in dict.fromkeys(log.read_text(encoding="utf-8", errors="replace").splitlines()):
         if line.startswith("warning: "):
             say(line)
 

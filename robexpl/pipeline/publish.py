@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from robexpl.files import write_atomic
 from robexpl.pipeline import template
-from robexpl.study import places
+from robexpl.study import places, sizes
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 COLUMN = re.compile(r"[a-z][a-z0-9_]*")
@@ -58,7 +58,7 @@ class Page:
     def path(self, name: str, suffix: str) -> Path:
         """Return the file of a table or figure."""
         _refuse_name("table or figure", name)
-        return self.folder / ("-".join(filter(None, (self.name, self.study.dataset, name))) + suffix)
+        return self.folder / ("-".join(filter(None, (self.name, sizes.slug(self.study.dataset), name))) + suffix)
 
     def table(self, frame: pd.DataFrame, name: str, *, show: bool = True) -> pd.DataFrame:
         """Write a tidy table as `to_csv` does and return it; show it, too, up to its first 12 rows."""

@@ -70,7 +70,7 @@ def target(profile: str, seeds: int = 0) -> Target:
 
 def name_of(made: Made) -> str:
     """Return the name of an executed notebook: that of its template, and of its dataset where it has one."""
-    return "-".join(filter(None, (made[0].name, made[1])))
+    return "-".join(filter(None, (made[0].name, sizes.slug(made[1]))))
 
 
 def source(made: Made) -> Path:
@@ -112,14 +112,22 @@ def report(where: Target, wanted: list[Made], *, jobs: int, force: bool = False)
         raise ValueError(f"edited while it was made? run the same command again ({listed})")
 
 
-def single(name: str, dataset: str | None, profile: str | None, seeds: int, jobs: int) -> None:
-    """Make one notebook, to build/notebooks, for any dataset; the profile follows from it where none is given."""
+def single(name: str, dataset: str | None, column: str | None, profile: str | None, seeds: int, jobs: int) -> None:
+    """Make one notebook, to build/notebooks, for any dataset, or for a CSV file and the column of its classes.
+    The profile follows from the dataset where none is given.
+    """
+    own = bool(dataset) and dataset.endswith(".csv")
+    if own != bool(column):
+        raise Failure(f"expected a CSV file as dataset and its target, or neither, got {dataset!r} and {column!r}", 2)
+    if own:
+        data.load(dataset := f"{Path(dataset).absolute()}:{column}")  # what is wrong with it is said at once
     entry = plan.notebook(name)
     if entry.each != bool(dataset):
         known = f"one of {', '.join(data.names())}, got none" if entry.each else f"none, got {dataset!r}"
         raise Failure(f"expected for {name} as dataset {known}", 2)
-    if dataset and dataset not in data.names():
-        raise Failure(f"unknown dataset {dataset!r}; known: {', '.join(data.names())}", 2)
+    if dataset and not own and dataset not in data.names():
+        known = ", ".join(data.names())
+        raise Failure(f"unknown dataset {dataset!r}; known: {known}, or a CSV file with its target", 2)
     profile = profile or (sizes.profile_of(dataset) if dataset else min(entry.profiles))  # demo before full
     if profile not in entry.profiles:
         raise Failure(f"unknown profile {profile!r} of {name}; known: {', '.join(entry.profiles)}", 2)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from robexpl import data
+from robexpl import checks, data
 from robexpl.pipeline.commands import Failure
 from robexpl.study import _essence, sizes
 
@@ -80,9 +80,9 @@ def parameters(source: Path, texts: Sequence[str]) -> dict[str, Any]:
         if name not in known:
             raise Failure(f"unknown parameter {name!r}; {source.name} declares: {', '.join(known) or 'none'}", 2)
         params[name] = _fitting(name, value, known[name])
-    for name, allowed in (("profile", sizes.profiles()), ("dataset", data.names())):
-        if name in params and params[name] not in allowed:
-            raise ValueError(f"unknown {name} {params[name]!r}; known: {', '.join(allowed)}")
+    if "dataset" in params:
+        data.module(params["dataset"])  # refuses an unknown one
+    checks.one_of("profile", params.get("profile", "demo"), sizes.profiles())
     if "seeds" in params and params["seeds"] < 1:
         raise ValueError(f"expected seeds as a whole number of at least 1, got {params['seeds']!r}")
     if "dataset" in params and "profile" in known:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robexpl import checks, data, models
+from robexpl.files import sha256
 from robexpl.gradients import relu_layers, vjp
 from robexpl.regimes import REGIMES, adversary
 from robexpl.study.author import load_author_network
@@ -20,11 +21,16 @@ from robexpl.training import fit
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset as one seed and condition sample and split it."""
+    """A dataset as one seed and condition sample and split it; `content` is the digest of a table of one's own."""
 
     dataset: str
     seed: int
     sampling: str
+    content: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        table = data.module(self.dataset).TABLE if ".csv:" in self.dataset else None
+        object.__setattr__(self, "content", sha256(table.read_bytes()) if table else "")
 
     def load(self) -> data.Dataset:
         """Load it; once per process where it does not depend on the seed."""
@@ -191,14 +197,27 @@ def binary(x: Tensor) -> Tensor:
 
 
 def scaled(model: nn.Module, factor: float) -> nn.Module:
-    """Return a copy of a perceptron f with logits factor * f(x)."""
+    """Return a network with logits factor * f(x): of a perceptron a copy, which keeps its closed form."""
     checks.positive(factor=factor)
-    checks.refuse_unless(relu_layers(model) is not None, f"expected a perceptron, got {type(model).__name__}")
+    if relu_layers(model) is None:
+        return Times(model, factor)
     result = copy.deepcopy(model)
     with torch.no_grad():
         result[-1].weight.mul_(factor)
         result[-1].bias.mul_(factor)
     return result
+
+
+class Times(nn.Module):
+    """A network whose logits are multiplied."""
+
+    def __init__(self, inner: nn.Module, factor: float) -> None:
+        super().__init__()
+        self.inner, self.factor = inner, factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return factor * f(x)."""
+        return self.factor * self.inner(x)
 
 
 def gradient_size(network: Network, factuals: Any) -> float:

@@ -72,7 +72,7 @@ def digest(functions: Iterable[Callable]) -> str:
 def reached(functions: Iterable[Callable]) -> list[str]:
     """Return the names of the definitions that `digest` takes in, for people and tests.
     >>> from robexpl import seeds
-    >>> reached([seeds.torch_generator])
+    >>> reached([seeds.torch_generator])[-2:]
     ['robexpl.seeds._sequence', 'robexpl.seeds.torch_generator']
     """
     with READING:

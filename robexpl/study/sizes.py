@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -153,6 +154,15 @@ def profile_of(dataset: str) -> str:
     return next((name for name in profiles() if dataset in datasets(name).values()), "demo")
 
 
+def slug(dataset: str | None) -> str | None:
+    """Return what files are named after: the dataset's name, that of its file where it is a table of one's own.
+    >>> slug("/data/My table.csv:ill")
+    'my-table'
+    """
+    path, own, _ = (dataset or "").partition(".csv:")
+    return re.sub(r"[^a-z0-9_.-]+", "-", Path(path).name.lower()) if own else dataset
+
+
 @lru_cache(maxsize=64)
 def kind_of(dataset: str) -> str:
     """Return the kind of a dataset, "image" or "tabular"."""
@@ -176,7 +186,8 @@ def load(profile: str, dataset: str, seeds: int = 0) -> Study:
     3
     """
     entry = profiles()[checks.one_of("profile", profile, profiles())]
-    kind = kind_of(checks.one_of("dataset", dataset, data.names()))
+    data.module(dataset)  # refuses an unknown one
+    kind = kind_of(dataset)
     checks.non_negative(seeds=seeds)
     own = entry["seeds"][kind]
     several = {key: settings()[key][kind] for key in ("distance", "architecture")}

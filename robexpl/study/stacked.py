@@ -21,6 +21,7 @@ from robexpl.seeds import torch_generator
 Weights = list[Tensor]  # (S, h, d), (S, h), (S, classes, h), (S, classes)
 
 
+@torch.inference_mode(False)
 def fit_seeds(
     datasets: Dataset | Sequence[Dataset], regime: str | Adversary, *, seeds: Sequence[int], early_stop: bool = False,
     epochs: int = 20, batch_size: int = 32, learning_rate: float = 1e-3, device: str | torch.device = "cpu",
@@ -33,12 +34,11 @@ def fit_seeds(
     2
     """
     opponent, name = adversary(regime), name_of(regime)
-    checks.positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    epochs, size, rate = checks.positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     checks.refuse_type("early_stop", early_stop, bool)
     listed = isinstance(seeds, Sequence) and not isinstance(seeds, str)
     checks.refuse_unless(listed, f"expected seeds as a list of integers, got {seeds!r}")
-    for seed in seeds:
-        checks.non_negative(seed=seed)
+    seeds = [checks.non_negative(seed=seed) for seed in seeds]
     try:
         torch.empty(1, device=device).tolist()  # one on "meta" has no values
     except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # unknown, or not on this machine
@@ -50,18 +50,18 @@ def fit_seeds(
     y = torch.stack([d.y_train.long() for d in every]).to(device)  # (D, n)
     box = [torch.stack([edge.expand(1, x.shape[2]) for edge in edges]).to(device) for edges in zip(*boxes, strict=True)]
     shape = x.shape[2], first.n_classes, first.image_shape
-    networks = [models.build("mlp", *shape, generator=torch_generator(seed, "weights")) for seed in seeds]
+    networks = [models.build("mlp", *shape, generator=torch_generator(seed, "weights")).to(x) for seed in seeds]
     stacked = torch.func.stack_module_state(networks)[0].values()
-    weights = [part.detach().to(device).requires_grad_() for part in stacked]
+    weights = [part.detach().requires_grad_() for part in stacked]
     orders = [torch_generator(seed, "order") for seed in seeds]
     noises = [torch_generator(seed, "attack", name) for seed in seeds]
-    optimizer = torch.optim.Adam(weights, lr=learning_rate, fused=True)
+    optimizer = torch.optim.Adam(weights, lr=rate, fused=True)
     each = torch.arange(len(seeds), device=device)[:, None] if len(x) > 1 else 0
-    progress = bar(range(int(epochs)), desc=f"{first.name} {name} {len(seeds)} seeds")
+    progress = bar(range(epochs), desc=f"{first.name} {name} {len(seeds)} seeds")
     for epoch in progress:
         order = torch.stack([torch.randperm(x.shape[1], generator=generator) for generator in orders]).to(device)
         losses = []
-        for rows in order.split(int(batch_size), dim=1):  # (S, b)
+        for rows in order.split(size, dim=1):  # (S, b)
             inputs, labels = x[each, rows], y[each, rows]
             if opponent is not None:
                 pairs = zip(inputs, noises, strict=True)
@@ -88,9 +88,7 @@ def _checked(datasets: Dataset | Sequence[Dataset], seeds: int) -> list[Dataset]
     every = [datasets] if isinstance(datasets, Dataset) else list(datasets)
     for dataset in every:
         checks.refuse_type("datasets", dataset, Dataset)
-        x = checks.points(dataset.x_train, "x_train")
-        checks.labels(dataset.y_train, len(x), dataset.n_classes, "y_train")
-        checks.positive(rows=len(x))
+        dataset.checked()
     line = f"expected seeds, and one dataset or one per seed, got {seeds} seeds, {len(every)} datasets"
     checks.refuse_unless(bool(seeds) and len(every) in (1, seeds), line)
     shapes = {(tuple(dataset.x_train.shape), dataset.n_classes) for dataset in every}
