@@ -61,7 +61,7 @@ lint: $(READY)  ## ruff: seconds
 lab: $(READY)  ## JupyterLab, where a double click opens a template as a notebook
 	@JUPYTER_CONFIG_PATH="$$PWD/.ci/lab$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" $(VENV)/bin/python -m jupyter lab
 clean:  ## remove caches, logs, the demo and other builds: a second; committed results stay
-	@cd "$${ROBEXPL_BUILD:-build}" 2>/dev/null && rm -rf cache demo failed locks log notebooks scratch ./*-seeds* || true
+	@cd "$${ROBEXPL_BUILD:-build}" 2>/dev/null && rm -rf cache demo failed locks log notebooks scratch torch ./*-seeds* || true
 $(READY): environment.yml constraints.txt pyproject.toml .ci/setup.py
 	@"$(PYTHON)" .ci/setup.py "$(VENV)"
 	touch $@

@@ -17,6 +17,7 @@ from argparse import ArgumentTypeError
 from base64 import b64decode
 from collections.abc import Iterable
 from html.parser import HTMLParser
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +114,21 @@ def output_differences(
         if kind == "text/html":
             old, new = Html(a), Html(b)
             a, b, sizes = " ".join(old.words), " ".join(new.words), [old.sizes, new.sizes]
-            if not same_text(" ".join(old.labels), " ".join(new.labels), tolerance):
+            if len(old.labels) != len(new.labels) or not all(
+                map(_same_label, old.labels, new.labels, repeat(tolerance))
+            ):
                 found.append(f"expected rows and columns {old.labels}, got {new.labels}")
         if len(sizes[0]) != len(sizes[1]) or not all(map(_alike, *sizes)):
             found.append(f"expected pictures of {sizes[0]}, got {sizes[1]}")
         if kind != "image/png" and not same_text(a, b, tolerance):
             found.append(f"{kind} beyond tolerance {tolerance:g}:\n--- stored\n{a}\n--- computed\n{b}")
     return found
+
+
+def _same_label(stored: str, computed: str, tolerance: float) -> bool:
+    """Tell whether two labels agree: words and whole numbers exactly, other numbers within the tolerance."""
+    both = "." in stored and "." in computed
+    return stored == computed or (both and same_text(stored, computed, tolerance))
 
 
 def _alike(stored: tuple[int, int], computed: tuple[int, int]) -> bool:

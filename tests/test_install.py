@@ -173,7 +173,7 @@ def test_what_it_asks_for_is_there_and_fits(place: Place) -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("code", BLOCKS, ids=["api", "own model"])
+@pytest.mark.parametrize("code", BLOCKS, ids=["api", "own data", "own model"])
 def test_the_code_of_the_readme_runs(code: str, place: Place) -> None:
     place.output("-W", "error", "-c", code)
 

@@ -118,7 +118,7 @@ def test_its_cells_are_those_that_jupytext_reads(path: Path) -> None:
     ]
     assert [(cell.kind, cell.tags) for cell in template.cells(text)] == theirs
     assert {tag for cell in template.cells(text) for tag in cell.tags if not tag.startswith("tol-")} <= {
-        "parameters", "image", "tabular", "full", "conclusions",
+        "parameters", "image", "tabular", "full", "conclusions", "loose",
     }  # fmt: skip
 
 

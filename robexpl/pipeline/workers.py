@@ -15,6 +15,7 @@ from typing import Any
 
 from robexpl.files import write_atomic
 from robexpl.pipeline import commands
+from robexpl.study.places import build_dir
 
 LIBRARIES = ("OMP", "MKL", "OPENBLAS", "NUMBA", "NUMEXPR", "VECLIB_MAXIMUM")
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in LIBRARIES}
@@ -45,6 +46,7 @@ def share(todo: Sequence[Job], *, jobs: int, log: Path, what: str = "", tick: fl
     """
     context = multiprocessing.get_context("spawn")  # a forked copy of a process with threads may lock up
     os.environ |= ONE_THREAD
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(build_dir() / "torch"))  # torch makes this folder unasked
     logs = [log.with_name(log.name.replace("*", str(number + 1))) for number in range(min(jobs, len(todo)))]
     coming, processes = deque(enumerate(todo)), {}
     at: dict[Connection, int] = {}  # the jobs that are worked on
