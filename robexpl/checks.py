@@ -16,8 +16,8 @@ from robexpl.gradients import plainly, refuse_infinite, relu_layers
 Bounds = tuple[float | Tensor, float | Tensor]
 SIZES = {"batch_size", "chunk", "epochs", "height", "hidden", "inputs", "k", "outputs", "rows", "steps", "width"}
 COUNTS = SIZES | {"seed", "seeds", "target"}
-STATISTICS = "track_running_stats"
-# what in training mode draws at random or changes its state, unless its p, dropout or track_running_stats is 0
+SWITCHES = ("p", "dropout", "track_running_stats")  # where one is 0 or False, what follows does neither:
+# what in training mode draws at random or changes its state
 RESTLESS = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.RReLU, nn.RNNBase, nn.MultiheadAttention)
 
 
@@ -43,8 +43,7 @@ def positive(**values: float) -> Any:
 
 
 def non_negative(expected: str = ">= 0", /, **values: float) -> Any:
-    """Return finite numbers of at least zero, whatever type they came in, as int where their name is that of a count.
-    One alone is returned as it is, several as a list in their order.
+    """Return finite numbers of at least zero, one or a list, of any type; as int where their name is that of a count.
     >>> non_negative(eps=np.float64(0.5), steps=2.0)
     [0.5, 2]
     """
@@ -103,9 +102,7 @@ def labels(y: Tensor, n: int, n_classes: int | None = None, what: str = "labels"
 
 
 def box(bounds: Bounds, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the box (low, high) as finite tensors that broadcast with x: scalars, or of shape (d,), one per feature.
-    Where both are equal the feature stays.
-    """
+    """Return the box (low, high) as finite tensors that broadcast with x, () or (d,); where they are equal x stays."""
     given = bounds if isinstance(bounds, (tuple, list)) else [bounds]
     refuse_hollow("bounds", *given)
     refuse_gradients("bounds", *given)
@@ -165,8 +162,7 @@ def image_shape(shape: Any) -> tuple[int, int]:
     """Return (height, width) as a pair of integers above zero."""
     pair = isinstance(shape, (tuple, list)) and len(shape) == 2
     refuse_unless(pair, f"expected image_shape as (height, width), got {_short(shape)}")
-    height, width = positive(height=shape[0], width=shape[1])
-    return height, width
+    return tuple(positive(height=shape[0], width=shape[1]))
 
 
 def refuse_intensities(x: Tensor, what: str = "x", most: float = 1.9) -> None:
@@ -235,7 +231,6 @@ def refuse_model(
         refuse_unless(not shares, "expected logits, got probabilities, which sum to 1: leave out the final softmax")
     if not training:
         same = torch.allclose(logits, torch.cat([found for _, found in answers[1:]]), rtol=1e-3, atol=1e-4)
-        for m in model.modules():
-            kind = isinstance(m, RESTLESS) and getattr(m, "p", getattr(m, "dropout", getattr(m, STATISTICS, True)))
-            same = same and not (m.training and kind)
+        restless = [m for m in model.modules() if m.training and isinstance(m, RESTLESS)]
+        same = same and not any(all(getattr(m, name, True) for name in SWITCHES) for m in restless)
         refuse_unless(same, "expected the same logits for the same row, got others: call model.eval() first")

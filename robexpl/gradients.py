@@ -16,10 +16,8 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 
 def refuse_infinite(what: str, values: Tensor) -> None:
     """Raise where values are NaN or infinite; their sum, which at worst overflows, spares the second look."""
-    if not math.isfinite(values.sum()):
-        bad = int((~torch.isfinite(values)).sum())
-        if bad:
-            raise ValueError(f"expected finite {what}, got {bad} NaN or infinite")
+    if not math.isfinite(values.sum()) and (bad := int((~torch.isfinite(values)).sum())):
+        raise ValueError(f"expected finite {what}, got {bad} NaN or infinite")
 
 
 def plainly(function: Callable) -> Callable:
@@ -58,7 +56,7 @@ def vjp(model: nn.Module, *, closed_form: bool = True, tried: Tensor | None = No
 
     layers = relu_layers(model) if closed_form else None
     quick = _perceptron(layers) if layers else run
-    return quick if tried is None or quick is run or _agree(quick, run, tried) else run
+    return run if layers and tried is not None and len(tried) and not _agree(quick, run, tried) else quick
 
 
 def _agree(one: Vjp, other: Vjp, x: Tensor) -> bool:

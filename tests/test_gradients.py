@@ -6,10 +6,11 @@ import itertools
 
 import pytest
 import torch
-from strategies import fixed_network, wave
+from strategies import CLASSES, NET, WAYS, D, Wrapped, changed, fixed_network, wave
 from torch import nn
 
-from robexpl import gradients
+from robexpl import attacks, gradients
+from robexpl.generators import ecco
 from robexpl.gradients import backward, relu_layers, transpose_storage, vjp
 
 LOSS = 2.8731928092
@@ -139,3 +140,103 @@ def test_golden_values():
         logits, pull = vjp(model, closed_form=closed_form)(x)
         torch.testing.assert_close(logits[2], torch.tensor(LOGITS, dtype=torch.double), **close)
         torch.testing.assert_close(pull(wave(3, 3))[2], torch.tensor(PULLED, dtype=torch.double), **close)
+
+
+# The closed form is for networks that do what their layers say
+
+Q, Y = torch.rand(9, D, generator=torch.Generator().manual_seed(1)), torch.arange(9) % CLASSES
+
+
+def uses(model: nn.Module) -> list[torch.Tensor]:
+    """Attack and search by a network."""
+    how = {"bounds": (0.0, 1.0), "start": Q}
+    settings = ecco.Settings(steps=5)
+    return [
+        attacks.fgsm(model, Q, Y, eps=0.1, bounds=(0.0, 1.0)),
+        attacks.pgd(model, Q, Y, eps=0.1, step_size=0.03, steps=5, **how),
+        ecco.search(model, Q, Y, settings=settings, stop="generator_conditions", **how).x,
+    ]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_network_altered_in_any_way_is_taken_as_it_is(way):
+    """As behind a module, where there is no closed form; whatever was replaced, hooked or parametrised."""
+    altered = changed(way)
+    assert relu_layers(altered) is None
+    for found, expected in zip(uses(altered), uses(Wrapped(altered)), strict=True):
+        assert torch.equal(found, expected)
+    if way != "normalised weights":  # which says the same in other words
+        assert not torch.equal(uses(altered)[2], uses(NET)[2])
+    if not way.startswith("backward"):
+        loss = backward(altered, Q, Y)
+        torch.testing.assert_close(loss, nn.functional.cross_entropy(altered(Q), Y).detach())
+
+
+@pytest.mark.parametrize("alter", ["logits", "pullback", "width", "nothing"])
+def test_what_no_look_at_a_network_shows_is_found_by_trying(alter, monkeypatch):
+    """A patch of the class itself: it is seen where the two ways are compared, and nowhere else."""
+
+    class Negated(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, slope):
+            return -slope
+
+    old, model = nn.Linear.forward, NET
+    patches = {
+        "logits": lambda self, x: old(self, 1 - x),
+        "pullback": lambda self, x: Negated.apply(old(self, x)),
+        "width": lambda self, x: torch.cat([old(self, x), x[:, :1]], 1) if self is NET[2] else old(self, x),
+        "nothing": lambda self, x: old(self, x),
+    }
+    plain, calls = uses(NET), []
+    monkeypatch.setattr(nn.Linear, "forward", patches[alter])
+    expected = uses(Wrapped(model))
+    monkeypatch.setattr(
+        gradients, "_perceptron", lambda layers, make=gradients._perceptron: calls.append(1) or make(layers)
+    )
+    found = uses(model)
+    assert len(calls) == 3  # it was tried, and left
+    assert relu_layers(model) is not None
+    for one, other in zip(found, expected if alter != "nothing" else plain, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_closed_form_is_kept_where_it_is_right(monkeypatch):
+    """On any points and in any precision: rounding is no difference."""
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        for scale in (1e-3, 1.0, 30.0):
+            model, x = nn.Sequential(nn.Linear(D, 40), nn.ReLU(), nn.Linear(40, 3)).to(dtype), (scale * Q).to(dtype)
+            run = vjp(model, tried=x[:2])
+            assert run.__qualname__.startswith("_perceptron"), (dtype, scale)
+    assert vjp(NET, tried=Q[:0]).__qualname__.startswith("_perceptron")
+    assert not vjp(NET, closed_form=False, tried=Q).__qualname__.startswith("_perceptron")
+
+
+def test_gradients_of_weights_in_any_mode(network, opaque, points, labels):
+    """Gradients are on where they are needed, whatever the caller's mode, and in the precision of the points."""
+    for model in (network, opaque):
+        expected = [backward(model, points, labels), *[w.grad.clone() for w in model.parameters()]]
+        for around in (torch.no_grad(), torch.autocast("cpu", torch.bfloat16), torch.device("meta")):
+            with around:
+                found = [backward(model, points, labels), *[w.grad.clone() for w in model.parameters()]]
+            assert all(map(torch.equal, found, expected))
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, pull = vjp(model)(points)
+            slope = pull(torch.ones(40, 4))
+        assert logits.dtype == slope.dtype == torch.float32
+        torch.testing.assert_close(logits, network(points).detach())
+
+
+def test_logits_that_lose_the_input_in_a_later_block_are_refused(points):
+    class Cut(nn.Module):
+        def forward(self, x):
+            return x[:, :3] if x.sum() > 0 else torch.ones(len(x), 3)
+
+    with pytest.raises(
+        ValueError, match=r"^expected logits that follow the input, got some without gradients for \(40, 12"
+    ):
+        vjp(Cut())(-points)

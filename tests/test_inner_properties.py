@@ -484,7 +484,7 @@ def test_what_passes_the_checks_is_what_was_asked_for(x: Tensor, bounds: Any, da
     y = data.draw(classes(len(x)))
     if outcome(lambda: checks.labels(y, len(x), CLASSES)) is not None:
         assert torch.equal(checks.labels(y, len(x), CLASSES), y.long())
-        assert not len(y) or 0 <= int(y.min()) <= int(y.max()) < CLASSES
+        assert not len(y) or 0 <= int(y.long().min()) <= int(y.long().max()) < CLASSES
 
 
 @FEW

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
+import shutil
 import subprocess
 import sys
 
@@ -439,3 +441,203 @@ def test_accuracy_counts_largest_logits():
 def test_accuracy_refuses_what_it_cannot_count(x, y, message):
     with pytest.raises(ValueError, match=message):
         metrics.accuracy(linear(torch.eye(3)), x, y)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 10])
+def test_accuracy_refuses_logits_that_are_not_finite(chunk):
+    model, x, y = linear(torch.eye(3)), torch.eye(3)[[0, 1, 2, 2, 1]], torch.tensor([0, 1, 2, 0, 1])
+    model.forward = lambda x: torch.where(x[:, 2:] == 1, math.nan, x)
+    with pytest.raises(ValueError, match=r"^expected finite logits, got 6 NaN or infinite$"):
+        metrics.accuracy(model, x, y, chunk=chunk)
+
+
+def test_accuracy_takes_probabilities(network, points):
+    """Their largest is that of the logits; only attacks and searches need the logits themselves."""
+    y = network(points).argmax(1)
+    assert metrics.accuracy(torch.nn.Sequential(network, torch.nn.Softmax(1)), points, y) == 1
+
+
+# Domains and numbers
+
+
+SCALES = {
+    "bytes": lambda x: 255 * x, "about zero": lambda x: 2 * x - 1, "standardised": lambda x: (x - 0.13) / 0.31,
+    "percent": lambda x: 100 * x, "negative": lambda x: -x, "shifted": lambda x: x + 1, "huge": lambda x: x + 0.5e5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("distance", ["ssim", "ssim_cropped"])
+def test_images_of_another_scale_are_refused_at_every_door(scale, distance, dtype):
+    """SSIM's constants are for [0, 1]: on another scale it would be another measure."""
+    x, y = torch.rand(6, 144, generator=torch.Generator().manual_seed(0), dtype=dtype), torch.arange(6) % 2
+    x[:, 0], x[:, 1] = 0, 1
+    other, shape, line = (
+        SCALES[scale](x),
+        {"image_shape": (12, 12)},
+        "^expected intensities about .0, 1. in {}, got .* scale",
+    )
+    known = metrics.reference(x, y, distance=distance, **shape)
+    calls = {
+        "a": lambda: metrics.ssim(other, x, **shape),
+        "b": lambda: metrics.ssim(x, other, **shape),
+        "reference_x": lambda: metrics.reference(other, y, distance=distance, **shape),
+    }
+    if scale in ("bytes", "percent", "huge"):
+        calls["x"] = lambda: metrics.implausibility(other, 0, known, k=1)
+    for what, call in calls.items():
+        with pytest.raises(ValueError, match=line.format(what)):
+            call()
+
+
+def test_the_noise_of_a_start_is_no_other_scale(generator):
+    x, y = torch.rand(20, 784, generator=generator), torch.arange(20) % 2
+    for noise in (0.1, 0.3):
+        noisy = x + noise * torch.randn(x.shape, generator=generator)
+        assert (noisy.min() < 0) & (noisy.max() > 1)
+        assert torch.isfinite(metrics.implausibility(noisy, y, x, y, k=3)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_similarity_is_at_most_one(shape, dtype, generator):
+    a = pictures(25, shape, generator)
+    a = torch.cat([a, a.round(), 1 - a, 0.999 + 0.001 * a, 1e-4 * a, 1.8 * a - 0.8]).to(dtype)
+    for fused in {False, dtype == torch.float32}:
+        found = maps.scores(a, maps.bank(a, shape, fused=fused))
+        assert found.max() <= 1
+        torch.testing.assert_close(found.diagonal(), torch.ones(len(a), dtype=dtype), atol=1e-6, rtol=0)
+    assert metrics.implausibility(a[:5], 0, a, torch.zeros(len(a), dtype=torch.long), k=1, image_shape=shape).min() >= 0
+
+
+@pytest.mark.parametrize(
+    "shape", [(8.0, 8), [8, 8], (np.int64(8), np.uint8(8)), torch.Size([8, 8]), np.zeros((8, 8)).shape]
+)
+def test_shapes_and_targets_are_whole_numbers_of_any_type(shape):
+    good = wrong()
+    for target in (1, 1.0, np.int64(1), np.uint8(1), torch.tensor(1)[None].expand(3), torch.tensor(1)):
+        found = metrics.implausibility(**good | {"target": target, "image_shape": shape})
+        assert torch.equal(found, metrics.implausibility(**good | {"target": torch.ones(3, dtype=torch.long)}))
+
+
+def test_distances_that_overflow_are_refused():
+    x = torch.full((3, 4), 1e30) * torch.tensor([[1.0], [-1.0], [2.0]])
+    with pytest.raises(ValueError, match=r"^expected finite distances, got \d+ NaN or infinite$"):
+        metrics.implausibility(x, 0, -x, torch.zeros(3, dtype=torch.long), distance="euclidean", k=1)
+
+
+@pytest.mark.parametrize("distance", metrics.names())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_surroundings_do_not_change_distances(distance, dtype, generator):
+    x, y = pictures(200, (12, 12), generator).to(dtype), torch.arange(200) % 2
+    if distance not in metrics.names("image"):
+        x = torch.rand(200, 5, generator=generator).to(dtype)
+    call = lambda: metrics.implausibility(x[:9], 1, x, y, distance=distance, k=3, image_shape=(12, 12))  # noqa: E731
+    expected = call()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(call(), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for around in (torch.autocast("cpu", torch.bfloat16), torch.device("meta"), torch.inference_mode()):
+        with around:
+            found = call()
+        assert torch.equal(found, expected)
+
+
+# numba's files of machine code
+
+ONE_CALL = """
+import sys, torch
+from robexpl import metrics
+x = torch.rand(5, 64, generator=torch.Generator().manual_seed(0))
+print(metrics.ssim(x, x, image_shape=(8, 8)).sum().item())
+"""
+
+
+def one_call(folder, preexec=None) -> tuple[str, list[str]]:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
+    environment.pop("ROBEXPL_PROGRESS", None)
+    run = subprocess.run(
+        [sys.executable, "-c", ONE_CALL],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=preexec,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout, run.stderr.splitlines()
+
+
+@pytest.fixture(scope="module")
+def machine_code(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("numba")
+    result, said = one_call(folder)
+    assert not said
+    assert one_call(folder) == (result, [])
+    return folder, result
+
+
+def damaged(content: bytes, how: str) -> bytes:
+    at = {"flipped early": 90, "flipped in the middle": len(content) // 2, "flipped late": len(content) - 40}
+    if how in at:
+        return content[: at[how]] + bytes([content[at[how]] ^ 64]) + content[at[how] + 1 :]
+    return {"empty": b"", "cut": content[: len(content) // 2], "other": b"no pickle at all"}[how]
+
+
+HOW = ["empty", "cut", "other", "flipped early", "flipped in the middle", "flipped late"]
+QUICK = [("nbi", "empty"), ("nbc", "cut"), ("nbc", "flipped in the middle")]
+REST = [(suffix, how) for suffix in ("nbi", "nbc") for how in HOW if (suffix, how) not in QUICK]
+
+
+@pytest.mark.parametrize(("suffix", "how"), [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)])
+def test_damaged_machine_code_is_named_and_made_again(how, suffix, machine_code, tmp_path):
+    folder, result = machine_code
+    shutil.copytree(folder, tmp_path / "c")
+    files = list((tmp_path / "c").rglob(f"*.{suffix}"))
+    assert files
+    for file in files:
+        file.write_bytes(damaged(file.read_bytes(), how))
+    found, said = one_call(tmp_path / "c")
+    assert found == result
+    assert len(said) <= 1
+    assert suffix == "nbi" or len(said) == 1
+    assert all(line.startswith("warning: numba cannot read or keep machine code in ") for line in said)
+    assert one_call(tmp_path / "c") == (result, [])  # mended
+
+
+def test_a_full_disk_is_one_line(machine_code, tmp_path):
+    """No file may grow beyond a few kilobytes: numba's index fits, its machine code does not."""
+    resource = pytest.importorskip("resource")
+    found, said = one_call(tmp_path, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)))
+    assert found == machine_code[1]
+    (line,) = said
+    assert line.startswith("warning: numba cannot read or keep machine code in ")
+
+
+def test_nowhere_to_keep_machine_code_is_one_line(machine_code, monkeypatch, capsys, generator):
+    from robexpl.metrics import _kernel as kernel
+
+    a = pictures(5, (8, 8), generator).float()
+    expected = metrics.ssim(a, a, image_shape=(8, 8))
+    called = []
+
+    def pairs(*arguments):
+        called.append(1)
+        if len(called) == 1:
+            raise OSError(30, "Read-only file system")
+        return kept(*arguments)
+
+    kept = kernel.pairs
+    pairs._cache, pairs.stats = kept._cache, kept.stats
+    monkeypatch.setattr(kernel, "pairs", pairs)
+    monkeypatch.setattr(kept._cache, "flush", lambda: 1 / 0)
+    try:
+        assert torch.equal(metrics.ssim(a, a, image_shape=(8, 8)), expected)
+    finally:
+        kept._cache.enable()
+    assert len(called) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("(OSError); compiled anew")

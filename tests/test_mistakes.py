@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -428,8 +429,8 @@ def pgd(x: Tensor = X, y: Tensor = Y, **changes: object) -> Tensor:
     return attacks.pgd(NET, x, y, **known | changes)
 
 
-def impl(**changes: object) -> Tensor:
-    return metrics.implausibility(X, Y, X, Y, **{"distance": "euclidean", "k": 1} | changes)
+def impl(reference: Tensor = X, **changes: object) -> Tensor:
+    return metrics.implausibility(X, Y, reference, Y, **{"distance": "euclidean", "k": 1} | changes)
 
 
 def digits() -> data.Dataset:
@@ -460,6 +461,27 @@ PARAMETERS: dict[str, tuple[Callable[[], object], str]] = {
     "author's other network": (lambda: author.load_author_network("digits", "weak"), "unknown author's dataset 'digi"),
     "seeds below zero": (lambda: sizes.load("demo", "digits", -1), "expected seeds >= 0, got -1"),
     "eps as text": (lambda: pgd(eps="0.1"), "expected eps as one number, got '0.1'"),
+    "eps with gradients": (
+        lambda: pgd(eps=torch.tensor(0.1, requires_grad=True)),
+        "expected eps to be plain numbers, got a tensor with gradients; detach it",
+    ),
+    "eps of two": (lambda: pgd(eps=np.array([0.1, 0.2])), "expected eps as one number, got array([0.1, 0.2])"),
+    "eps beyond any float": (lambda: pgd(eps=10**400), "expected eps as one number, got int"),
+    "steps beyond any count": (lambda: pgd(steps=2**70), "expected steps below 2^63, got 1180591620717411303424"),
+    "target with a fraction": (
+        lambda: metrics.implausibility(X, 1.5, X, Y, distance="l1", k=1),
+        "expected target as a whole number, got 1.5",
+    ),
+    "pictures in bytes": (
+        lambda: impl(distance="ssim", image_shape=(3, 4), reference=255 * X),
+        "expected intensities about [0, 1] in reference_x, got values from ",
+    ),
+    "settings that overflow": (
+        lambda: ecco.search(
+            NET, X, Y, settings=ecco.Settings(energy=1e39), stop="decision_threshold", bounds=BOX, start=X
+        ),
+        "expected settings that torch.float32 can hold, got 1e+39",
+    ),
     "eps below zero": (lambda: pgd(eps=-0.1), "expected eps >= 0, got -0.1"),
     "eps per row": (lambda: pgd(eps=torch.rand(10, 1)), "expected eps as one number, got Tensor"),
     "steps with a fraction": (lambda: pgd(steps=1.5), "expected steps as a whole number, got 1.5"),
@@ -559,8 +581,35 @@ MODELS: dict[str, tuple[object, str]] = {
     "a dictionary": (Then(lambda f: {"logits": f}), "expected the model to map (n, d) to logits (n, classes)"),
     "nothing returned": (Then(lambda f: None), "expected the model to map (n, d) to logits (n, classes)"),
     "numpy": (Then(lambda f: f.detach().numpy()), "expected the model to map (n, d) to logits (n, classes)"),
+    "a single logit in two dimensions": (
+        Then(lambda f: f[:, :1]),
+        "expected the model to map (n, d) to logits (n, classes), torch.float32, got (2, 1) torch.float32 for (2, 12); "
+        "make a single logit f two, 0 and f",
+    ),
+    "a single logit in one": (
+        Then(lambda f: f[:, 0]),
+        "expected the model to map (n, d) to logits (n, classes), torch.float32, got (2,) torch.float32 for (2, 12); "
+        "make a single logit f two, 0 and f",
+    ),
+    "logits and more": (
+        Then(lambda f: (f, None)),
+        "expected the model to map (n, d) to logits (n, classes), torch.float32, got tuple for (2, 12); return the log",
+    ),
     "NaN": (Then(lambda f: f * float("nan")), "expected finite logits, got 8 NaN or infinite"),
     "NaN in the weights": (spoilt_weights(), "expected finite logits, got 8 NaN or infinite"),
+    "probabilities": (
+        Then(lambda f: f.softmax(1)),
+        "expected logits, got probabilities, which sum to 1: leave out the fi",
+    ),
+    "probabilities of a layer": (
+        nn.Sequential(NET, nn.Softmax(1)),
+        "expected logits, got probabilities, which sum to 1",
+    ),
+    "sure probabilities": (Then(lambda f: (300 * f).softmax(1)), "expected logits, got probabilities, which sum to 1"),
+    "shares of two": (
+        Then(lambda f: torch.cat([f[:, :2].sigmoid(), 1 - f[:, :2].sigmoid()], 1) / 2),
+        "expected logits, got probabilities, which sum to 1: leave out the final softmax",
+    ),
     "detached": (Then(lambda f: f.detach()), "expected logits that follow the input, got some without gradients"),
     "rounded": (
         Then(lambda f: f.argmax(1, keepdim=True) == torch.arange(4)),
@@ -603,7 +652,7 @@ def count(model: nn.Module) -> float:
 
 
 USES = {"attacks": attack, "ecco": explain, "metrics": count}
-WITHOUT_GRADIENTS = {"detached"}  # enough for an accuracy
+WITHOUT_GRADIENTS = {"detached", "probabilities", "probabilities of a layer", "sure probabilities", "shares of two"}
 
 
 @pytest.mark.parametrize("mistake", MODELS)
@@ -611,7 +660,7 @@ WITHOUT_GRADIENTS = {"detached"}  # enough for an accuracy
 def test_every_use_refuses_it(use: str, mistake: str) -> None:
     call = USES[use]
     model, says = MODELS[mistake]
-    if use == "metrics" and mistake in WITHOUT_GRADIENTS:
+    if use == "metrics" and mistake in WITHOUT_GRADIENTS:  # enough for an accuracy
         assert 0 <= call(model) <= 1
         return
     with pytest.raises(ValueError, match=f"^{re.escape(says)}") as error:
@@ -630,6 +679,104 @@ def test_trying_a_model_leaves_no_trace() -> None:
     assert all(weight.grad is None for weight in model.parameters())
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(x, X)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        nn.Identity(), nn.LogSoftmax(1), nn.Sigmoid(), nn.ReLU(), nn.Softplus(), nn.Hardtanh(0, 1),
+    ],
+    ids=lambda last: type(last).__name__,
+)  # fmt: skip
+def test_outputs_that_only_look_like_probabilities_are_taken(last: nn.Module) -> None:
+    """Logits may be positive, small, or log-probabilities, whose softmax is the same; or sum to 1 by chance."""
+    assert attack(nn.Sequential(NET, last)).shape == X.shape
+    half = torch.full((2, 2), 0.5)
+    assert attacks.fgsm(nn.Identity(), half, torch.tensor([0, 1]), eps=0.1, bounds=BOX).shape == (2, 2)
+
+
+class Remembering(nn.Module):
+    """Keeps what it computed, which cannot be copied, a lock, and a count that it replaces at each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(12, 8), nn.BatchNorm1d(8), nn.Linear(8, 4)
+        self.register_buffer("calls", torch.zeros(()))
+        self.lock = threading.Lock()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        self.hidden = self.norm(self.first(x)).relu()
+        return self.last(self.hidden)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_models_that_cannot_be_copied_are_taken_and_trying_them_leaves_no_trace(use: str) -> None:
+    model = Remembering().eval()
+    model(X)
+    count, before = model.calls, {name: value.clone() for name, value in model.state_dict().items()}
+    checks.refuse_model(model, X)
+    assert model.calls is count
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    USES[use](model)
+    checks.refuse_model(model.train(), X, training=True)
+    model.eval()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items() if name != "calls")
+
+
+LIVELY: dict[str, Callable[[], nn.Module]] = {
+    "dropout": lambda: nn.Dropout(0.5),
+    "little dropout": lambda: nn.Dropout(1e-3),
+    "alpha dropout": lambda: nn.AlphaDropout(0.2),
+    "dropout of channels": lambda: nn.Sequential(nn.Unflatten(1, (3, 4)), nn.Dropout1d(0.5), nn.Flatten()),
+    "random slopes": nn.RReLU,
+    "batch normalisation": lambda: nn.BatchNorm1d(12),
+    "group normalisation by batches": lambda: nn.Sequential(
+        nn.Unflatten(1, (3, 4)), nn.InstanceNorm1d(3, track_running_stats=True), nn.Flatten()
+    ),
+    "recurrent": lambda: Recurrent(),
+}
+QUIET = {
+    "no dropout": lambda: nn.Dropout(0.0),
+    "layers": lambda: nn.LayerNorm(12),
+    "instances": lambda: nn.Sequential(nn.Unflatten(1, (3, 4)), nn.InstanceNorm1d(3), nn.Flatten()),
+    "slopes": nn.LeakyReLU,
+}
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.LSTM(4, 12, num_layers=2, dropout=0.3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.cell(x.view(-1, 3, 4))[0][:, -1]
+
+
+@pytest.mark.parametrize("kind", [*LIVELY, *QUIET])
+@pytest.mark.parametrize("use", USES)
+def test_models_in_training_mode_are_known_by_their_layers(kind: str, use: str) -> None:
+    """Two black rows tell nothing; the layers do. Torch's own generator is left alone."""
+    model = nn.Sequential((LIVELY | QUIET)[kind](), nn.Linear(12, 4)).train()
+    x, state = X.clone(), torch.get_rng_state()
+    x[:2] = 0
+    call = {
+        "attacks": lambda: attacks.fgsm(model, x, Y, eps=0.1, bounds=BOX),
+        "ecco": lambda: ecco.search(
+            model, x, Y, settings=ecco.Settings(steps=2), stop="decision_threshold", bounds=BOX, start=x
+        ),
+        "metrics": lambda: metrics.accuracy(model, x, Y),
+    }[use]
+    if kind in LIVELY:
+        says = (
+            "expected the same logits for the same row, got others: call model.eval|fails: Expected more than 1 value"
+        )
+        with pytest.raises(ValueError, match=says) as error:
+            call()
+        one_line(error.value)
+        model.eval()
+    call()
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_the_table_is_long_enough() -> None:

@@ -76,7 +76,7 @@ def nearest(
     """
     checks.points(x)
     checks.refuse_half(x, "x")
-    if not isinstance(target, Tensor):
+    if not isinstance(target, Tensor) or not target.ndim:
         target = torch.full((len(x),), checks.non_negative(target=target), device=x.device)
     target, known = checks.labels(target, len(x), what="target"), reference_x
     k, wanted = checks.positive(k=k), target.unique().tolist()
