@@ -57,9 +57,12 @@ rows = frames.beside(frames.counterfactuals(grid.main(study)), scored)  # refere
 against = page.table(estimates.against(rows).drop(columns="p_lower"), "against", show=False)
 normalised = page.table(estimates.normalised(rows), "normalised", show=False)
 
-# %% tags=["conclusions", "image"]
+# %% tags=["conclusions"]
 corrected = against[against["condition"] == "corrected"]
 point = reference[reference["condition"] == "corrected"].set_index("point")
+start = corrected[corrected["point"] == "factual"].set_index(["stop", "regime"])["side"]
+
+# %% tags=["conclusions", "image"]
 page.holds(
     "A low score need not mean that the target class can be seen. A blank image scores "
     f"{point.loc['blank', 'mean']:.3f} and counts as more plausible than the factuals "
@@ -69,7 +72,6 @@ page.holds(
     point.loc["blank", "high"] < point.loc["factual", "low"]
     and (corrected[corrected["point"] == "blank"]["side"] == "higher").all(),
 )
-start = corrected[corrected["point"] == "factual"].set_index(["stop", "regime"])["side"]
 page.holds(
     "At the decision threshold the counterfactuals of all four networks are significantly less plausible than the "
     "factuals that they started from. Under the generator conditions those of the medium and the strong network are "
@@ -80,8 +82,6 @@ page.holds(
 )
 
 # %% tags=["conclusions", "tabular"]
-corrected = against[against["condition"] == "corrected"]
-point = reference[reference["condition"] == "corrected"].set_index("point")
 page.holds(
     f"A low score need not mean that a row is typical of the target class. The median of all training rows, which "
     f"belongs to no class, scores {point.loc['blank', 'mean']:.3f} and counts as more plausible than real rows of the "
@@ -90,7 +90,6 @@ page.holds(
     point.loc["blank", "high"] < point.loc["real", "low"]
     and (corrected[corrected["point"] == "blank"]["side"] == "higher").all(),
 )
-start = corrected[corrected["point"] == "factual"].set_index(["stop", "regime"])["side"]
 page.holds(
     "At the decision threshold the counterfactuals of all four networks are significantly more plausible than the "
     "factuals that they started from. Under the generator conditions they are significantly less plausible.",

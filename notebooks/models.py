@@ -357,9 +357,11 @@ page.holds(
 # %% [markdown]
 # ## In one paragraph
 
-# %% tags=["conclusions", "image"]
+# %% tags=["conclusions"]
 own = accuracy[accuracy["condition"] == "corrected"].set_index(["attack", "regime"])
 robust, clean = (own.loc[name].loc[["standard", "weak", "medium", "strong"]] for name in ("pgd_projected", "clean"))
+
+# %% tags=["conclusions", "image"]
 page.holds(
     "On MNIST adversarial training works as the thesis says. Under projected PGD with radius 0.2 the accuracy is "
     f"{robust.loc['standard', 'mean']:.3f} for the standard network and {robust.loc['weak', 'mean']:.3f}, "
@@ -370,8 +372,6 @@ page.holds(
 )
 
 # %% tags=["conclusions", "tabular"]
-own = accuracy[accuracy["condition"] == "corrected"].set_index(["attack", "regime"])
-robust, clean = (own.loc[name].loc[["standard", "weak", "medium", "strong"]] for name in ("pgd_projected", "clean"))
 page.holds(
     "On California Housing adversarial training works as the thesis says. Under projected PGD with radius 0.2 the "
     f"accuracy is {robust.loc['standard', 'mean']:.3f} for the standard network and {robust.loc['weak', 'mean']:.3f}, "

@@ -47,7 +47,7 @@ def test_the_stored_text_and_code_are_the_templates(path: Path) -> None:
     assert source in TEMPLATES
     own = [cell for cell in content["cells"] if "injected-parameters" not in cell["metadata"].get("tags", [])]
     expected = template.notebook(source, content["metadata"]["papermill"]["parameters"])
-    assert sources(own) == sources(expected.cells), f"{path.name} is older than {source.name}: make report golden"
+    assert sources(own) == sources(expected.cells), f"{path.name} is older than {source.name}: make golden"
 
 
 @EVERY
