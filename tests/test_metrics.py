@@ -620,6 +620,7 @@ def test_a_full_disk_is_one_line(machine_code, tmp_path):
 def test_nowhere_to_keep_machine_code_is_one_line(machine_code, monkeypatch, capsys, generator):
     from robexpl.metrics import _kernel as kernel
 
+    monkeypatch.delenv("ROBEXPL_PROGRESS", raising=False)
     a = pictures(5, (8, 8), generator).float()
     expected = metrics.ssim(a, a, image_shape=(8, 8))
     called = []
