@@ -507,7 +507,8 @@ def test_similarity_is_at_most_one(shape, dtype, generator):
     for fused in {False, dtype == torch.float32}:
         found = maps.scores(a, maps.bank(a, shape, fused=fused))
         assert found.max() <= 1
-        torch.testing.assert_close(found.diagonal(), torch.ones(len(a), dtype=dtype), atol=1e-6, rtol=0)
+        near = 1e-5 if dtype == torch.float32 else 1e-9  # processors add the window in other orders
+        torch.testing.assert_close(found.diagonal(), torch.ones(len(a), dtype=dtype), atol=near, rtol=0)
     assert metrics.implausibility(a[:5], 0, a, torch.zeros(len(a), dtype=torch.long), k=1, image_shape=shape).min() >= 0
 
 
