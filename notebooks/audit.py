@@ -25,9 +25,9 @@ import pandas as pd
 import torch
 
 from robexpl import attacks, metrics
+from robexpl.models._author import load_author_network
 from robexpl.pipeline import publish, style
 from robexpl.study import audit, estimates, frames, sizes, thesis
-from robexpl.study.author import load_author_network
 
 study = sizes.whole(profile)
 page = publish.Page("audit", study)

@@ -11,10 +11,10 @@ import torch
 from robexpl import attacks, metrics
 from robexpl.data import load
 from robexpl.generators import ecco
+from robexpl.models._author import load_author_network
 from robexpl.regimes import REGIMES
 from robexpl.seeds import torch_generator
 from robexpl.study import sizes, thesis
-from robexpl.study.author import load_author_network
 
 HERE = Path(os.environ.get("ROBEXPL_DATA") or "nowhere")
 needs_networks = pytest.mark.skipif(

@@ -11,8 +11,8 @@ import torch
 from robexpl import attacks, data, files
 from robexpl.data import mnist
 from robexpl.files import DataError
+from robexpl.models import _author as author
 from robexpl.regimes import REGIMES
-from robexpl.study import author
 
 
 @pytest.fixture(autouse=True)

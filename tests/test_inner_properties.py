@@ -30,8 +30,9 @@ from robexpl import attacks, checks, files, gradients, metrics, models, progress
 from robexpl.attacks import _loops
 from robexpl.generators import ecco
 from robexpl.metrics import _neighbours
+from robexpl.models import _author as author
 from robexpl.regimes import Adversary
-from robexpl.study import author, cache, places
+from robexpl.study import cache, places
 
 LAYOUT = settings(FEW, max_examples=25)
 BYTES = st.one_of(st.binary(max_size=200), st.binary(max_size=60).map(gzip.compress))

@@ -26,9 +26,10 @@ from torch import Tensor, nn
 
 from robexpl import attacks, checks, data, ecco, files, metrics, models, regimes, stats, training
 from robexpl.data import california, mnist
+from robexpl.models import _author as author
 from robexpl.pipeline import __main__ as pipeline
 from robexpl.pipeline import publish
-from robexpl.study import author, places, plan, sizes
+from robexpl.study import places, plan, sizes
 from robexpl.study.places import ROOT
 
 TEMPLATE = '# %% tags=["parameters"]\ndataset = "digits"\nprofile = "demo"\nseeds = 1\nx = 0.5\n\n# %%\nseeds\n'

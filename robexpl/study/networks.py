@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from robexpl import checks, data, models
 from robexpl.files import sha256
 from robexpl.gradients import relu_layers, vjp
+from robexpl.models._author import load_author_network
 from robexpl.regimes import REGIMES, adversary
-from robexpl.study.author import load_author_network
 from robexpl.study.sizes import Condition, Study
 from robexpl.training import fit
 
