@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robexpl.gradients import plainly, refuse_infinite, relu_layers
+from robexpl.gradients import plainly, refuse_infinite, relu_layers, telling
 
 Bounds = tuple[float | Tensor, float | Tensor]
 SIZES = {"batch_size", "chunk", "epochs", "height", "hidden", "inputs", "k", "outputs", "rows", "steps", "width"}
@@ -183,15 +183,16 @@ def refuse_model(
     model: nn.Module, x: Tensor, *, gradients: bool = True, training: bool = False, n_classes: int | None = None
 ) -> None:
     """Raise unless a model maps points x (n, d) to logits (n, n_classes) that are finite, repeatable, with gradients.
-    Tried on the first two rows of x: each alone and both together must give the same, which a network in training mode
-    with dropout or batch normalisation does not; `training=True` lets it and infinities pass, and asks for weights.
+    Tried on two rows of x: each alone and both together must give the same, and torch's generator stays where it was,
+    unlike in training mode with dropout or batch normalisation, which `training=True` lets pass, as it does infinities;
+    it asks for weights besides.
     """
     refuse_unless(isinstance(model, nn.Module), f"expected a model that is a torch.nn.Module, got {_short(model)}")
     points(x)
     lost = gradients and torch.is_inference_mode_enabled()
     refuse_unless(not lost, "expected gradients, which torch.inference_mode() turns off for good: leave it")
-    rows = (x[:2] if len(x) else x.new_zeros(1, x.shape[1])).clone().requires_grad_()
-    kept, slope = [], None
+    rows = (telling(x) if len(x) else x.new_zeros(1, x.shape[1])).clone().requires_grad_()
+    kept, slope, drawn = [], None, False
     try:
         for m in model.modules():
             kept += [(m, name, part, part.clone()) for name, part in m.named_buffers(recurse=False)]
@@ -199,7 +200,9 @@ def refuse_model(
             answers = [(rows, logits := model(rows))]
             if gradients and isinstance(logits, Tensor) and logits.requires_grad:
                 slope = torch.autograd.grad(logits, rows, torch.ones_like(logits), allow_unused=True)[0]
+            state = torch.get_rng_state()
             answers += [] if training else [(row, model(row)) for row in rows.split(1)]
+            drawn = not torch.equal(torch.get_rng_state(), state)  # though rows of zeros may not show it
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"expected a model of x {tuple(x.shape)} {x.dtype}, but it fails: {reason}") from None
@@ -232,5 +235,7 @@ def refuse_model(
     if not training:
         same = torch.allclose(logits, torch.cat([found for _, found in answers[1:]]), rtol=1e-3, atol=1e-4)
         restless = [m for m in model.modules() if m.training and isinstance(m, RESTLESS)]
-        same = same and not any(all(getattr(m, name, True) for name in SWITCHES) for m in restless)
-        refuse_unless(same, "expected the same logits for the same row, got others: call model.eval() first")
+        same = same and not drawn and not any(all(getattr(m, name, True) for name in SWITCHES) for m in restless)
+        why = "in eval mode, too, it is random or mixes rows (F.dropout asks for training=self.training)"
+        why = "call model.eval() first" if any(m.training for m in model.modules()) else why
+        refuse_unless(same, f"expected the same logits for the same row, got others: {why}")

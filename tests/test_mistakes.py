@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import platform
+import random
 import re
 import shutil
 import signal
@@ -778,6 +779,48 @@ def test_models_in_training_mode_are_known_by_their_layers(kind: str, use: str) 
         model.eval()
     call()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class Random(nn.Module):
+    """Random in eval mode, too: multiplies its input by noise."""
+
+    def __init__(self, noise: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.noise, self.last = noise, nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x * self.noise(x))
+
+
+OWN, NUMPY = torch.Generator().manual_seed(0), np.random.default_rng(0)
+NOISES: dict[str, Callable[[Tensor], Tensor]] = {
+    "functional dropout": lambda x: nn.functional.dropout(torch.ones_like(x), training=True),
+    "little functional dropout": lambda x: nn.functional.dropout(torch.ones_like(x), 1e-3, training=True),
+    "alpha dropout": lambda x: nn.functional.alpha_dropout(torch.ones_like(x), 0.2, training=True),
+    "normal noise": lambda x: 1 + 0.1 * torch.randn_like(x),
+    "a random sign": lambda x: torch.randint(2, (1,)) * 2.0 - 1,
+    "a generator of its own": lambda x: torch.rand(x.shape, generator=OWN),
+    "numpy": lambda x: torch.from_numpy(NUMPY.random(x.shape)).to(x),
+    "python": lambda x: random.random() + 0.5,
+}
+
+
+@pytest.mark.parametrize("black", [0, 2, 9])
+@pytest.mark.parametrize("kind", NOISES)
+@pytest.mark.parametrize("use", USES)
+def test_random_models_are_refused_whatever_the_first_rows_are(use: str, kind: str, black: int, monkeypatch) -> None:
+    """Rows without ink hide what multiplies them; a generator that moves, or a row that tells more, shows it."""
+    x, model = X.clone(), Random(NOISES[kind]).eval()
+    state = torch.get_rng_state()
+    x[:black] = 0
+    monkeypatch.setitem(globals(), "X", x)
+    says = r"^expected the same logits for the same row, got others: in eval mode, too, it is random or mixes rows"
+    with pytest.raises(ValueError, match=says) as error:
+        USES[use](model)
+    one_line(error.value)
+    assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(ValueError, match=r"got others: call model\.eval\(\) first$"):
+        USES[use](model.train())
 
 
 def test_the_table_is_long_enough() -> None:

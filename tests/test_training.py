@@ -416,6 +416,41 @@ def test_weights_that_the_closed_form_would_pass_over_are_refused(change):
     assert torch.equal(model[0].weight, before) == (change is not shared)
 
 
+class Halved(torch.autograd.Function):
+    """Itself, with half its gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, slope):
+        return slope / 2
+
+
+linear = torch.nn.functional.linear
+FORWARDS = {  # of every linear layer, as a patch of the class replaces it
+    "other logits": lambda layer, x: linear(1 - x, layer.weight, layer.bias),
+    "another gradient of inputs": lambda layer, x: linear(Halved.apply(x), layer.weight, layer.bias),
+    "weights without gradients": lambda layer, x: linear(x, layer.weight.detach(), layer.bias),
+    "another gradient of weights": lambda layer, x: linear(x, Halved.apply(layer.weight), layer.bias),
+}
+
+
+@pytest.mark.parametrize("regime", ["standard", "weak"])
+@pytest.mark.parametrize("forward", FORWARDS)
+def test_a_patch_of_the_layers_class_is_seen_in_training(digits, monkeypatch, forward, regime):
+    """The closed form is tried once, rows and weights alike, and left where autograd says something else."""
+    rows = few(digits)
+    plain = fit(rows, regime, seed=0, epochs=1)
+    monkeypatch.setattr(torch.nn.Linear, "forward", FORWARDS[forward])
+    found = fit(rows, regime, seed=0, epochs=1)
+    own = models.build("mlp", 64, 10, (8, 8), generator=torch_generator(0, "weights"))
+    expected = fit(rows, regime, seed=0, epochs=1, model=Opaque(own))
+    assert equal(found, expected.inner)
+    assert not equal(found, plain)
+
+
 def test_a_loss_that_is_not_finite_is_refused(digits):
     broken = dataclasses.replace(
         digits, x_train=digits.x_train[:4] * 3e38, y_train=digits.y_train[:4], bounds=(0.0, 3.1e38)

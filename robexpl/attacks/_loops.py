@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from robexpl import checks
 from robexpl.checks import Bounds
-from robexpl.gradients import Vjp, refuse_infinite, vjp
+from robexpl.gradients import Vjp, refuse_infinite, telling, vjp
 from robexpl.regimes import Adversary
 
 BLOCK = 256  # rows per block: activations and perturbations of a block stay in the processor's cache
@@ -18,7 +18,7 @@ def prepare(model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, what: str = 
     box = checks.box(bounds, x)
     checks.refuse_outside("x", x, *box)
     checks.refuse_model(model, x)
-    run = vjp(model, tried=x[:2])
+    run = vjp(model, tried=telling(x))
     classes = run(x[:1])[0].shape[1]
     y = checks.labels(y, len(x), classes, what)
     return run, nn.functional.one_hot(y, classes).to(x.dtype), box
