@@ -5,10 +5,16 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pooch
+
+LIMIT = 600  # seconds for one file from one place
 
 
 class DataError(RuntimeError):
@@ -44,19 +50,25 @@ def find(file: str, digest: str) -> Path | None:
     Raises DataError where a file of that name has another SHA-256 digest: it is never passed over and never replaced.
     """
     for path in (folder / file for folder in folders()):
-        try:
-            data = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except IsADirectoryError:
-            raise DataError(f"{path} is a folder: expected the file of that name; replace or remove it") from None
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}") from None
-        if (got := sha256(data)) != digest:
-            sums = f"expected sha256 {digest[:12]}..., got {got[:12]}... ({len(data)} bytes)"
-            raise DataError(f"{path} is truncated or altered: {sums}; replace or remove it")
-        return path
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return verified(path, digest)
     return None
+
+
+def verified(path: Path, digest: str) -> Path:
+    """Return the path of a file that has a SHA-256 digest; raise DataError where its bytes are others or unreadable."""
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder: expected the file of that name; replace or remove it") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if (got := sha256(data)) != digest:
+        sums = f"expected sha256 {digest[:12]}..., got {got[:12]}... ({len(data)} bytes)"
+        raise DataError(f"{path} is truncated or altered: {sums}; replace or remove it")
+    return path
 
 
 def fetch(file: str, digest: str, urls: Sequence[str]) -> Path:
@@ -67,13 +79,36 @@ def fetch(file: str, digest: str, urls: Sequence[str]) -> Path:
         return found
     target, tried = cache_folder() / file, []
     pooch.get_logger().setLevel(logging.WARNING)  # its notes name local folders; keep them off notebooks
-    downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
+    download = partial(in_time, pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30))
     for url in urls:
         try:
-            return Path(pooch.retrieve(url, f"sha256:{digest}", target.name, target.parent, downloader=downloader))
+            return Path(pooch.retrieve(url, f"sha256:{digest}", target.name, target.parent, downloader=download))
         except (OSError, ValueError) as error:  # the errors of requests are OSErrors
             tried.append(f"{url} ({reason(error)})")
     raise missing(file, tried)
+
+
+def in_time(call: Callable[..., Any], *args: Any, **settings: Any) -> Any:
+    """Return what a download returns; raise TimeoutError after LIMIT seconds, and leave its thread to itself.
+    Libraries limit each read alone, which a server that sends a byte now and then always meets.
+    >>> in_time(max, 1, 2)
+    2
+    """
+    future: Future = Future()
+
+    def work(future: Future) -> None:
+        try:
+            future.set_result(call(*args, **settings))
+        except BaseException as error:
+            future.set_exception(error)
+        finally:
+            del future  # which knows the error, whose traceback knows this frame and the open connection
+
+    threading.Thread(target=work, args=(future,), daemon=True).start()
+    try:
+        return future.result(LIMIT)
+    finally:
+        del future
 
 
 def missing(file: str, tried: Sequence[str]) -> DataError:
@@ -88,6 +123,8 @@ def reason(error: Exception) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, PermissionError):
         return f"{cache_folder()} cannot be written"
+    if type(error) is TimeoutError:
+        return f"not complete after {LIMIT} s"
     known = type(error) is ValueError and "known hash" in str(error)  # pooch's; malformed proxies are ValueErrors, too
     return "another checksum" if known else f"HTTP {status}" if status else type(error).__name__
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import logging
 import re
+import socket
 import threading
+import time
 
 import numpy as np
 import pandas as pd
 import pooch
 import pytest
 import torch
+from sklearn.datasets import _california_housing as housing
 from sklearn.datasets import load_breast_cancer, load_wine
 
 from robexpl import data, files
@@ -183,7 +187,7 @@ def test_the_seed_decides(name, sampling):
 
 def test_equal_rows_count_once_when_corrected():
     x = np.repeat(np.random.default_rng(0).normal(size=(60, 2)), 2, axis=0)
-    x_train, _, x_test, _, _ = _tables.corrected(x, np.repeat([0, 1], 60), 20, np.random.default_rng(0))
+    x_train, _, x_test, *_ = _tables.corrected(x, np.repeat([0, 1], 60), 20, np.random.default_rng(0))
     assert len({row.tobytes() for row in np.concatenate([x_train, x_test])}) == 40
     with pytest.raises(ValueError, match="expected 20 test rows of each class inside the box"):
         _tables.corrected(x, np.repeat([0, 1], 60), 100, np.random.default_rng(0))
@@ -525,6 +529,51 @@ def test_mirrors_are_tried_in_turn_and_the_cache_keeps_the_file(empty, mirror, c
     assert list((empty / "data").iterdir()) == []
     assert capfd.readouterr() == ("", "")  # no terminal, no progress bar
     assert not pooch.get_logger().isEnabledFor(logging.INFO)  # nor notes with local folders
+
+
+@pytest.fixture(params=["headers", "body"])
+def trickle(request):
+    """A server that sends its headers, or what follows them, a byte at a time and never ends."""
+    sent, ended = [], threading.Event()
+
+    def serve(listening):
+        with listening.accept()[0] as client, contextlib.suppress(OSError):  # the client may leave
+            client.recv(4096)
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n"
+            client.sendall(head + b"X: " if request.param == "headers" else head + b"\r\n")
+            while not ended.wait(0.05):
+                client.sendall(b"x")
+                sent.append(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/", sent
+        ended.set()
+        thread.join()
+
+
+def test_a_server_that_never_ends_is_left_after_a_time(empty, trickle, monkeypatch):
+    """Each read of it is in time; the whole is not."""
+    monkeypatch.setattr(files, "LIMIT", 0.5)
+    url, sent = trickle
+    start = time.monotonic()
+    with pytest.raises(DataError, match=rf"{url}file\.gz \(not complete after 0\.5 s\); rem") as error:
+        files.fetch("set/file.gz", hashlib.sha256(b"").hexdigest(), [url + "file.gz"])
+    one_line(error)
+    assert 0.5 <= time.monotonic() - start < 30
+    assert sent
+    assert [path for path in (empty / "cache").rglob("*") if path.is_file()] == []
+
+
+def test_california_from_a_server_that_never_ends_is_one_line(empty, trickle, monkeypatch):
+    monkeypatch.setattr(files, "LIMIT", 0.5)
+    slow = housing.ARCHIVE._replace(url=trickle[0])
+    monkeypatch.setattr(housing, "ARCHIVE", slow)
+    monkeypatch.setattr(california.sk, "fetch_california_housing", housing.fetch_california_housing)
+    with pytest.raises(DataError, match=r"scikit-learn's download \(not complete after 0\.5 s\)") as error:
+        california._arrays()
+    one_line(error)
 
 
 def test_robexpl_data_comes_before_the_cache(empty):

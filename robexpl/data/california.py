@@ -58,7 +58,7 @@ def _arrays() -> tuple[np.ndarray, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():  # no pickle of unknown bytes is kept
         warnings.simplefilter("ignore", UserWarning)  # of each retry; what counts is the error after the last
         try:
-            arrays = sk.fetch_california_housing(data_home=folder, return_X_y=True)
+            arrays = files.in_time(sk.fetch_california_housing, data_home=folder, return_X_y=True)
         except (OSError, ValueError) as error:
             raise files.missing(FILE, [f"scikit-learn's download ({files.reason(error)})"]) from None
     x, value = _checked("scikit-learn's download", *arrays)
