@@ -17,7 +17,7 @@ import pooch
 import pytest
 import torch
 from sklearn.datasets import _california_housing as housing
-from sklearn.datasets import load_breast_cancer, load_wine
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
 from robexpl import data, files
 from robexpl.data import DataError, Dataset, _tables, california, mnist
@@ -183,6 +183,31 @@ def test_the_seed_decides(name, sampling):
     np.random.seed(2)  # noqa: NPY002 (that it has no influence is the point)
     assert same(first, data.load(name, seed=1, sampling=sampling))
     assert not same(first, data.load(name, seed=2, sampling=sampling))
+
+
+@pytest.mark.parametrize("sampling", data.SAMPLINGS)
+@pytest.mark.parametrize("name", ["breast_cancer", "california", "digits", "mnist"])
+def test_the_scaler_brings_rows_of_the_source_to_those_of_the_dataset(name, sampling):
+    need(name)
+    found = data.load(name, seed=1, sampling=sampling)
+    source = {
+        "breast_cancer": lambda: load_breast_cancer().data,
+        "california": lambda: california.read()[0],
+        "digits": lambda: load_digits().data,
+        "mnist": lambda: mnist._bytes()[2][:100].reshape(100, -1),
+    }[name]()
+    mean, sd = (part.numpy() for part in found.scaler)
+    rows = {row.tobytes() for row in ((source - mean) / sd).astype(np.float32)}
+    assert all(row.numpy().tobytes() in rows for row in found.x_test[:100])
+
+
+def test_own_rows_are_scaled_by_what_the_dataset_says():
+    raw = load_wine()
+    own = Dataset.from_arrays(raw.data, raw.target, scale=True)
+    mean, sd = own.scaler
+    rows = ((torch.from_numpy(raw.data) - mean) / sd).float()
+    assert all((rows == row).all(1).any() for row in own.x_test)
+    assert Dataset.from_arrays(raw.data, raw.target).scaler is None
 
 
 def test_equal_rows_count_once_when_corrected():

@@ -30,6 +30,7 @@ class Dataset:
     n_classes: int
     feature_names: tuple[str, ...]
     class_names: tuple[str, ...]
+    scaler: tuple[Tensor, Tensor] | None = None  # mean and sd: rows of the source became (rows - mean) / sd
 
     def checked(self) -> "Dataset":
         """Return the dataset if networks can be trained, attacked and searched on it, else raise ValueError."""
@@ -76,11 +77,11 @@ class Dataset:
         new = classes[list({*y} - {*y[:n]})].tolist()
         checks.refuse_unless(not new, f"expected labels in y_test that y has, got {new[:20]}")
         train, test = _own.split(y, test_share, seed) if x_test is None else (np.arange(n), np.arange(n, len(x)))
-        box = None if bounds is None else checks.box(bounds, x)
+        box, scaler = None if bounds is None else checks.box(bounds, x), None
         if scale:
             low, high = x[train].aminmax(dim=0)
             mean, std = x[train].mean(0), torch.where(low < high, x[train].std(0), 1)
-            x, box = (x - mean) / std, box and [(side - mean) / std for side in box]
+            x, box, scaler = (x - mean) / std, box and [(side - mean) / std for side in box], (mean, std)
         x = x.float()
         if box is not None:
             bounds = tuple(side.float() if side.ndim else float(side) for side in box)
@@ -96,7 +97,8 @@ class Dataset:
             test = test[inside]
         parts = [of[rows] for rows in (train, test) for of in (x, torch.from_numpy(y))]
         names = names or tuple(f"feature {i}" for i in range(x.shape[1]))
-        return cls(name, name, *parts, bounds, shape, len(classes), names, tuple(map(str, classes.tolist()))).checked()
+        known = shape, len(classes), names, tuple(map(str, classes.tolist()))
+        return cls(name, name, *parts, bounds, *known, scaler).checked()
 
     @classmethod
     def from_csv(cls, path: str | Path, *, target: str, scale: bool = True, **options: Any) -> "Dataset":
@@ -118,4 +120,5 @@ def digits(name: str, title: str, largest: int, parts: list[np.ndarray]) -> Data
     labels = [part.astype(np.int64) for part in parts[1::2]]
     tensors = map(torch.from_numpy, (images[0], labels[0], images[1], labels[1]))
     pixels = tuple(f"pixel {row},{column}" for row in range(side) for column in range(side))
-    return Dataset(name, title, *tensors, (0.0, 1.0), (side, side), 10, pixels, tuple("0123456789"))
+    known = (side, side), 10, pixels, tuple("0123456789")
+    return Dataset(name, title, *tensors, (0.0, 1.0), *known, (torch.tensor(0.0), torch.tensor(float(largest))))
