@@ -24,8 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from robexpl import attacks, metrics
-from robexpl.models._author import load_author_network
+from robexpl import attacks, metrics, models
 from robexpl.pipeline import publish, style
 from robexpl.study import audit, estimates, frames, sizes, thesis
 
@@ -74,7 +73,7 @@ page.holds(
 # one.
 
 # %%
-data, model = study.image.load(), load_author_network(study.image.dataset, "strong")
+data, model = study.image.load(), models.pretrained(study.image.dataset, "strong", source="author")
 eps = dict(sizes.evaluation()["fgsm"].settings)["eps"]
 x, y = data.x_test, data.y_test  # (n, d), (n,)
 attacked = attacks.fgsm(model, x, y, eps=eps, bounds=data.bounds)

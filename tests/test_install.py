@@ -157,6 +157,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     sources = {path for path in (ROOT / "robexpl").glob("**/*") if path.suffix == ".py"}
     files = {path.relative_to(ROOT).as_posix() for path in sources}
     files |= {"robexpl/py.typed", "robexpl/study/study.yaml"}
+    shipped = {path.relative_to(ROOT).as_posix() for path in (ROOT / "robexpl" / "models" / "pretrained").iterdir()}
+    assert len(shipped) == 9  # eight networks and their card
+    files |= shipped
     assert {name for name in names if ".dist-info/" not in name} == files
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
@@ -201,6 +204,11 @@ def test_a_command_without_a_checkout_is_one_line(command: str, place: Place) ->
 def test_the_caches_of_the_study_lie_in_the_working_folder(study: Place) -> None:
     told = study.output("-c", "from robexpl.study import places; print(places.build_dir())")
     assert told.strip() == str(study.folder / "build")
+
+
+def test_a_trained_network_comes_with_it(library: Place) -> None:
+    code = "from robexpl import models; print(models.pretrained('mnist', 'strong')[0].in_features)"
+    assert library.output("-W", "error", "-c", code).strip() == "784"
 
 
 def test_a_checkout_without_the_extra_says_what_to_install(library: Place) -> None:

@@ -101,10 +101,11 @@ def test_every_folder_of_the_package_is_installed() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     folders = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "robexpl").glob("**/__init__.py")}
     assert set(find_packages(str(ROOT), **settings["packages"]["find"])) == folders
-    named = [f"{name}/{pattern}" for name, patterns in settings["package-data"].items() for pattern in patterns]
+    listed = settings["package-data"].items()
+    named = [f"{name.replace('.', '/')}/{pattern}" for name, patterns in listed for pattern in patterns]
     files = [path for path in (ROOT / "robexpl").glob("**/*") if path.is_file() and path.suffix != ".py"]
     for path in (path for path in files if "__pycache__" not in path.parts):
-        name = ".".join(path.parent.relative_to(ROOT).parts) + f"/{path.name}"
+        name = path.relative_to(ROOT).as_posix()
         assert any(fnmatch(name, pattern) for pattern in named), f"{name} is not installed"
 
 

@@ -16,9 +16,10 @@ from torch import nn
 
 from robexpl import checks, registry
 from robexpl.files import write_atomic
+from robexpl.models._pretrained import card, pretrained
 from robexpl.models.mlp import from_weights, mlp
 
-__all__ = ["build", "from_weights", "load", "mlp", "module", "names", "save"]
+__all__ = ["build", "card", "from_weights", "load", "mlp", "module", "names", "pretrained", "save"]
 names = partial(registry.names, __name__)
 module = partial(registry.module, __name__, what="architecture")
 
