@@ -100,7 +100,8 @@ def network(study: Study, regime: str, seed: int, condition: Condition) -> Netwo
     """Name the network of a regime, seed and condition; networks that two conditions share have one name."""
     checks.one_of("regime", regime, REGIMES)
     how = [given and regime != "standard" for given in (condition.early_stop, condition.rounded)]  # standard: shared
-    sampling = "as_run" if study.kind == "image" else condition.sampling
+    one_way = study.kind == "image" or ".csv:" in study.dataset  # of drawing rows: as a table of one's own has
+    sampling = "as_run" if one_way else condition.sampling
     return Network(Data(study.dataset, seed, sampling), regime, *how, study.epochs, study.architecture)
 
 
