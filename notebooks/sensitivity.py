@@ -161,6 +161,9 @@ pd.DataFrame(found).round(3)
 
 # %%
 tried = {"seeds": len(variations.seeds(study)), "factuals": small.factuals, "steps": small.steps, "k": small.k}
+most = variations.most_neighbours(study)
+if left := [k for k in sizes.sensitivity(study)["k"] if k > most]:
+    print(f"The smallest class has {most} training rows: the numbers of neighbours {left} are left out.")
 tried = page.table(pd.DataFrame([tried]), "sizes")
 
 # %% [markdown]

@@ -21,7 +21,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
 from robexpl import data, files
 from robexpl.data import DataError, Dataset, _tables, california, mnist
-from robexpl.study import networks, provenance, sizes, stages
+from robexpl.study import networks, provenance, sizes, stages, variations
 from robexpl.study.networks import Data
 
 CLOSED = "http://127.0.0.1:9/"  # nothing listens there
@@ -463,6 +463,20 @@ def test_a_study_runs_on_a_csv_file_and_knows_its_content(tmp_path):
     assert Data(name, 1, "corrected") != first
     assert stages.train.key(networks.network(study, "weak", 0, sizes.primary())) != key
     assert len(Data(name, 1, "corrected").load().x_train) == len(first.load().x_train) + 1
+
+
+def test_what_a_small_csv_file_allows_is_computed_and_once(tmp_path):
+    """No more neighbours than the smallest class has; conditions that differ in the sampling alone share networks."""
+    path = csv_file(tmp_path, "age,ill\n" + "".join(f"{i},{i % 3 == 0}\n" for i in range(45)))
+    study = sizes.load("demo", f"{path}:ill")
+    assert variations.most_neighbours(study) == 12
+    assert sizes.sensitivity(study)["k"] == [1, 2, 5, 10, 20, 50, 100]
+    assert [k for k, _, _ in variations.values(study, "k")] == [1, 2, 5, 10]
+    standard, strong = (
+        {networks.network(study, regime, 0, how) for how in sizes.conditions()} for regime in ("standard", "strong")
+    )
+    assert len(standard) == 1
+    assert len(strong) == 2  # as run, its adversary stops early
 
 
 # Files

@@ -10,7 +10,7 @@ from robexpl.regimes import REGIMES
 from robexpl.study import sizes
 from robexpl.study.factuals import Draw
 from robexpl.study.grid import DTC, GCC, Labels, Point, counting, of_seed, point
-from robexpl.study.networks import Matched, Scaled, Subject
+from robexpl.study.networks import Matched, Scaled, Subject, network
 from robexpl.study.sizes import Study
 from robexpl.study.stages import Measure
 
@@ -64,11 +64,18 @@ def weights(study: Study) -> list[Point]:
     ]
 
 
+def most_neighbours(study: Study) -> int:
+    """Return the largest number of neighbours that every class has: the training rows of the smallest."""
+    known = network(study, "standard", 0, sizes.primary()).data.load()
+    return int(known.y_train.bincount(minlength=known.n_classes).min())
+
+
 def values(study: Study, setting: str) -> Iterator[tuple[float, bool, dict[str, Any]]]:
     """Yield the values of a setting: the value, whether it is the condition's own, and what changes in the search."""
     tried, steps, own = sizes.sensitivity(study)[setting], small(study).steps, study.search(sizes.primary().name)
     if setting == "k":
-        yield from ((k, k == study.k, {"by": Measure(study.distance, k)}) for k in tried)
+        known = (k for k in tried if k <= most_neighbours(study))
+        yield from ((k, k == study.k, {"by": Measure(study.distance, k)}) for k in known)
     elif setting == "steps":
         yield from ((round(f * steps), f == 1, {"steps": round(f * steps)}) for f in tried)
     elif setting == "learning_rate":  # at the same step budget: as many steps more as they are shorter
