@@ -34,6 +34,10 @@ def bar(iterable: Iterable[Any], *, desc: str = "") -> tqdm:
     return tqdm(iterable, desc=desc, file=sys.stderr, leave=False, disable=not sys.stderr.isatty())
 
 
+SAID: set[str] = set()  # the warnings of this process, so that none is repeated that stood in its own output
+
+
 def warn(line: str) -> None:
     """Say one line that starts with `warning:`; in a notebook's run it goes to the log, and the runner repeats it."""
+    SAID.add(f"warning: {line}")
     print(f"warning: {line}", file=_log(os.environ.get("ROBEXPL_PROGRESS")) or sys.stderr, flush=True)

@@ -194,6 +194,20 @@ def test_a_job_that_fails_is_one_line_and_its_warnings_are_repeated(
     assert done(build) == ["train a"]
 
 
+def test_a_warning_of_many_logs_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("ROBEXPL_PROGRESS", raising=False)
+    monkeypatch.setattr(progress, "SAID", set())
+    progress.warn("here")
+    logs = [write_atomic(tmp_path / f"{n}.log", b"warning: here\nwarning: there\nwarning: there\n") for n in range(3)]
+    for log in logs:
+        commands.repeat_warnings(log)
+    commands.say("anything else")
+    commands.say("anything else")
+    assert capsys.readouterr().err.splitlines() == ["warning: here", "warning: there", *["anything else"] * 2]
+
+
 def test_the_time_left_is_measured() -> None:
     assert prepare.remaining([], 2, 100, 50, 2) == 0
     assert prepare.remaining([60, 60, 60, 60], 2, 100, 50, 2) == 240  # 480 s of work, 2 processes

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from robexpl import progress
+
 OUTLET: list[Callable[[str], object]] = []  # where a process that has no terminal of its own passes on what is said
 
 
@@ -35,13 +37,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def say(line: str) -> None:
-    """Say a line to the user: on the terminal, or where OUTLET leads."""
+    """Say a line to the user: on the terminal, or where OUTLET leads; a warning once, however many logs hold it."""
+    if line.startswith("warning: "):
+        if line in progress.SAID:
+            return
+        progress.SAID.add(line)
     OUTLET[-1](line) if OUTLET else print(line, file=sys.stderr, flush=True)
 
 
 def repeat_warnings(log: Path) -> None:
     """Say again the warnings that went to a log while nobody looked."""
-    for line in dict.fromkeys(log.read_text(encoding="utf-8", errors="replace").splitlines()):
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("warning: "):
             say(line)
 

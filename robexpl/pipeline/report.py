@@ -15,6 +15,7 @@ from robexpl.pipeline import execute, notebook, paper, prepare, template
 from robexpl.pipeline.commands import Failure, first_line, say
 from robexpl.pipeline.workers import Job, share
 from robexpl.study import places, plan, sizes
+from robexpl.study.networks import Data
 
 STRICT = False  # whether `current` fails where something is not current
 AT_ONCE = 2  # notebooks: one on MNIST takes 1.6 GB
@@ -120,7 +121,8 @@ def single(name: str, dataset: str | None, column: str | None, profile: str | No
     if own != bool(column):
         raise Failure(f"expected a CSV file as dataset and its target, or neither, got {dataset!r} and {column!r}", 2)
     if own:
-        data.load(dataset := f"{Path(dataset).absolute()}:{column}")  # what is wrong with it is said at once
+        dataset = f"{Path(dataset).absolute()}:{column}"
+        Data(dataset, 0, "as_run").load()  # what is wrong with it is said at once
     entry = plan.notebook(name)
     if entry.each != bool(dataset):
         known = f"one of {', '.join(data.names())}, got none" if entry.each else f"none, got {dataset!r}"
