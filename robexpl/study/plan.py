@@ -13,10 +13,11 @@ from typing import Any
 from robexpl import checks
 from robexpl.models.mlp import HIDDEN
 from robexpl.regimes import ADVERSARIES, Adversary
-from robexpl.study import audit, grid, sizes, stages, variations
+from robexpl.study import audit, grid, proofs, sizes, stages, variations
 from robexpl.study.factuals import Draw
 from robexpl.study.grid import Measured, Point
 from robexpl.study.networks import Itself, Network
+from robexpl.study.proofs import Certified, Distances
 from robexpl.study.sizes import Study
 from robexpl.study.stages import Attacked, Reference, Search
 
@@ -24,7 +25,11 @@ from robexpl.study.stages import Attacked, Reference, Search
 # per pair of rows and input of a distance. Their proportions order the work; the time left is measured.
 ADVERSARY_STEP, SEARCH_STEP, ROW_WEIGHT, PAIR_INPUT = 1.2e-4, 4e-4, 1.5e-10, 3.2e-9
 BATCH, BLOCK, EARLY = 32, 256, 0.1  # EARLY: share of the steps that a search for the decision threshold takes, about
-STAGES = {Network: ("train",), Attacked: ("attack",), Search: ("search", "score"), Reference: ("score",)}
+STAGES = {
+    Network: ("train",), Attacked: ("attack",), Search: ("search", "score"), Reference: ("score",),
+    Distances: ("distance",), Certified: ("certificate",),
+}  # fmt: skip
+ORDER = ("train", "attack", "distance", "certificate", "search", "score")
 Lists = tuple[Callable[[Study], list[Point] | list[Measured]], ...]
 
 
@@ -37,11 +42,14 @@ class Cell:
 
     def run(self) -> None:
         """Compute it into the cache, if it is not there."""
-        getattr(stages, self.stage)(*self.arguments)
+        self._function()(*self.arguments)
 
     def path(self) -> Path:
         """Return its file in the cache."""
-        return getattr(stages, self.stage).path(*self.arguments)
+        return self._function().path(*self.arguments)
+
+    def _function(self) -> Callable:
+        return getattr(proofs if self.stage in ("distance", "certificate") else stages, self.stage)
 
     @property
     def about(self) -> Any:
@@ -72,6 +80,8 @@ class Cell:
             steps = min(opponent.steps, away) if first.early_stop else opponent.steps
             step = (steps + 7) * ADVERSARY_STEP + (steps + 4) * BATCH * row  # the update counts as some steps more
             return first.epochs * ceil(rows / BATCH) * step
+        if isinstance(first, (Distances, Certified)):
+            return proofs.cost(first)
         if isinstance(first, Attacked):
             passes, n = 1 + dict(first.attack.settings).get("steps", 1), first.rows or len(data.x_test)
             return passes * (ceil(n / BLOCK) * ADVERSARY_STEP + n * row)
@@ -166,5 +176,4 @@ def cells(profile: str, seeds: int = 0, only: Iterable[tuple[Notebook, str | Non
     for entry, dataset in templates(profile) if only is None else only:
         for one in [dataset] if dataset else sizes.datasets(profile).values():
             found |= dict.fromkeys(cells_of(points(entry, sizes.load(profile, one, seeds))))
-    order = ("train", "attack", "search", "score")
-    return sorted(found, key=lambda cell: (cell.waits, order.index(cell.stage)))
+    return sorted(found, key=lambda cell: (cell.waits, ORDER.index(cell.stage)))
