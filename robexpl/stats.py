@@ -1,22 +1,20 @@
-"""Estimates with intervals: the hierarchical bootstrap, paired differences, accuracies, components of variance.
+"""Estimates with intervals: means over networks, paired differences, accuracies, components of variance.
 
-The unit of replication is the seed of a network; factuals are nested in it. With one seed an interval covers the draw
-of factuals alone. Percentile intervals of u units (seeds, or the values of one seed) are too short, and are stretched
-around the mean by sqrt(u / (u - 1)) t(u - 1) / z [Hesterberg 2015]: without it, 5 seeds cover 84 % instead of 95.
+The unit of replication is the seed of a network; factuals are nested in it, and crossed with it where seeds draw from
+the same test rows. An interval is Student's, on the means of the seeds: it was a bootstrap of seeds and of factuals
+within them, which counts what varies between factuals twice, and not at all what seeds share by meeting the same rows
+(tests/bench/coverage.py has the coverage of both). With one seed an interval covers the draw of factuals alone.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtr, stdtrit
 
 from robexpl.checks import refuse_unless
 
-DRAWS = 2000
 LEVEL = 0.95
-BLOCK = 4_000_000  # resampled values at once: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -28,35 +26,54 @@ class Estimate:
     high: float
     n: int
     n_seeds: int
-    p_lower: float | None = None  # share of bootstrap draws below zero, for differences
+    p_lower: float | None = None  # for differences: 1 - p of the one-sided test that the difference is below zero
 
 
-def mean_interval(values: np.ndarray, seeds: np.ndarray, *, rng: np.random.Generator, draws: int = DRAWS) -> Estimate:
-    """Estimate the mean over seeds of the mean over their values (n,), of which seeds (n,) are the seeds.
-    Every draw resamples seeds and, within each, its values, with replacement [Davison & Hinkley 1997, section 3.8].
-    >>> mean_interval([1, 3, 5, 7], [0, 0, 1, 1], rng=np.random.default_rng(0)).mean
+def mean_interval(values: np.ndarray, seeds: np.ndarray, rows: np.ndarray | None = None) -> Estimate:
+    """Estimate the mean m over S seeds of the mean m_s over their values (n,), of which seeds (n,) are the seeds.
+
+    m +- t(S - 1) sqrt(V) with V = sum_s (m_s - m)^2 / (S (S - 1)) + C and t Student's quantile at 97.5 %. C is what
+    seeds share through `rows` (n,), the names of the values' test rows: with u_i = (v_i - m_s) / (S n_s),
+    C = sum_r [(sum_{i in r} u_i)^2 - sum_s (sum_{i in r, s} u_i)^2], at least 0: a two-way clustered variance
+    [Cameron, Gelbach & Miller 2011]. Without `rows`, and where no row is met by two seeds, C = 0. One seed: the units
+    are its rows, the values themselves where these are not given. Raises ValueError for fewer than two units.
+    >>> mean_interval([1, 3, 5, 7], [0, 0, 1, 1]).mean
     4.0
     """
-    return _estimate(values, seeds, rng, draws)
+    return _estimate(values, seeds, rows)
 
 
-def paired_difference(
-    a: np.ndarray, b: np.ndarray, seeds: np.ndarray, *, rng: np.random.Generator, draws: int = DRAWS
-) -> Estimate:
+def paired_difference(a: np.ndarray, b: np.ndarray, seeds: np.ndarray, rows: np.ndarray | None = None) -> Estimate:
     """Estimate the mean of a - b over pairs, as `mean_interval` does, with p_lower.
-    >>> paired_difference([1, 2, 3], [2, 3, 4.5], [0, 0, 1], rng=np.random.default_rng(0)).p_lower
-    1.0
+    >>> paired_difference([1, 2, 3], [2, 3, 4.5], [0, 0, 1]).mean
+    -1.25
     """
     a, b = _real(a), _real(b)
     refuse_unless(a.shape == b.shape, f"expected pairs, got {a.shape} and {b.shape}")
-    return _estimate(a - b, seeds, rng, draws, difference=True)
+    return _estimate(a - b, seeds, rows, difference=True)
 
 
-def accuracy_interval(correct: np.ndarray, n: np.ndarray, *, rng: np.random.Generator, draws: int = DRAWS) -> Estimate:
+def widened(mean: Any, low: Any, high: Any, n_seeds: Any, n: Any, *, of: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of 95 % intervals made simultaneous over `of` comparisons [Bonferroni; Dunn 1961].
+
+    Both ends move from the mean by t(1 - 0.05 / (2 of)) / t(1 - 0.05 / 2), Student's quantiles with n_seeds - 1 degrees
+    of freedom, n - 1 for a single seed. Together they hold all true values with a probability of at least 0.95,
+    whatever the comparisons have to do with one another.
+    >>> [round(float(end), 2) for end in widened(0.0, -1.0, 1.0, 10, 500, of=3)]
+    [-1.3, 1.3]
+    """
+    refuse_unless(of >= 1, f"expected at least one comparison, got {of!r}")
+    mean, low, high, n_seeds, n = (np.asarray(value, dtype=float) for value in (mean, low, high, n_seeds, n))
+    freedom = np.where(n_seeds > 1, n_seeds, n) - 1
+    factor = stdtrit(freedom, 1 - (1 - LEVEL) / (2 * of)) / stdtrit(freedom, (1 + LEVEL) / 2)
+    return mean + factor * (low - mean), mean + factor * (high - mean)
+
+
+def accuracy_interval(correct: np.ndarray, n: np.ndarray) -> Estimate:
     """Estimate an accuracy from the counts `correct` of `n` test rows per seed.
-    One seed: Wilson's score interval [Wilson 1927]. Several: seeds are resampled and, within each, the count, as if
-    each had test rows of its own; where all meet the same rows, the interval is one over networks on these rows.
-    >>> accuracy_interval([80, 90], [100, 100], rng=np.random.default_rng(0)).n
+    One seed: Wilson's score interval [Wilson 1927]. Several: Student's, on the shares of the seeds, cut to [0, 1];
+    where all meet the same rows, the interval is one over networks on these rows.
+    >>> accuracy_interval([80, 90], [100, 100]).n
     200
     """
     from scipy.stats import binomtest  # late: importing it takes half a second
@@ -69,10 +86,8 @@ def accuracy_interval(correct: np.ndarray, n: np.ndarray, *, rng: np.random.Gene
     if len(n) == 1:
         low, high = binomtest(int(correct[0]), int(n[0])).proportion_ci(LEVEL, method="wilson")
         return Estimate(float(share[0]), float(low), float(high), int(n[0]), 1)
-    chosen = _resampled(rng, draws, len(n))
-    mean = float(share.mean())
-    low, high = _interval((rng.binomial(n[chosen], share[chosen]) / n[chosen]).mean(1), mean, share)
-    return Estimate(mean, max(0.0, low), min(1.0, high), int(n.sum()), len(n))
+    found = _estimate(share, np.arange(len(n)))
+    return Estimate(found.mean, max(0.0, found.low), min(1.0, found.high), int(n.sum()), len(n))
 
 
 def variance_components(values: np.ndarray, seeds: np.ndarray) -> dict[str, float]:
@@ -82,7 +97,8 @@ def variance_components(values: np.ndarray, seeds: np.ndarray) -> dict[str, floa
     >>> variance_components([0, 2, 10, 12], [0, 0, 1, 1])
     {'seed': 49.0, 'within': 2.0}
     """
-    groups = _groups(values, seeds)
+    values, owner = _groups(values, seeds)
+    groups = [values[owner == i] for i in range(owner.max() + 1)]
     sizes, means, k = np.array([*map(len, groups)]), np.array([group.mean() for group in groups]), len(groups)
     enough = k > 1 and sizes.min() > 1
     refuse_unless(enough, f"expected at least two seeds with two values each, got groups of {sizes.tolist()}")
@@ -124,45 +140,33 @@ def _real(values: Any) -> np.ndarray:
     return array
 
 
-def _groups(values: Any, seeds: Any) -> list[np.ndarray]:
-    """Return the values of each seed, seeds in ascending order."""
+def _groups(values: Any, seeds: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values (n,) and which seed each has, as numbers 0, 1, ... in ascending order of the seeds."""
     values, seeds = _real(values), np.asarray(seeds)
     fit = values.shape == seeds.shape == (values.size,) and values.size > 0
     refuse_unless(fit, f"expected values and seeds of one shape (n,), n > 0, got {values.shape} and {seeds.shape}")
     refuse_unless(seeds.dtype.kind in "iufbSU", f"expected seeds as numbers or names, got {seeds.dtype}")
-    seeds = _real(seeds) if seeds.dtype.kind == "f" else seeds
-    return [values[seeds == seed] for seed in np.unique(seeds)]
+    return values, np.unique(_real(seeds) if seeds.dtype.kind == "f" else seeds, return_inverse=True)[1]
 
 
-def _resampled(rng: np.random.Generator, draws: int, units: int) -> np.ndarray:
-    """Return which of the units each draw has, (draws, units)."""
-    refuse_unless(isinstance(rng, np.random.Generator), f"expected rng as a numpy Generator, got {type(rng).__name__}")
-    refuse_unless(type(draws) is int and draws > 0, f"expected draws as a whole number > 0, got {draws!r}")
-    return rng.integers(units, size=(draws, units))
-
-
-def _estimate(values: Any, seeds: Any, rng: np.random.Generator, draws: int, *, difference: bool = False) -> Estimate:
-    """Estimate a mean from `draws` resamples of seeds and of the values within them."""
-    groups = _groups(values, seeds)
-    chosen = _resampled(rng, draws, len(groups))
-    means = np.zeros(draws)
-    for i, group in enumerate(groups):
-        owners = np.repeat(np.arange(draws), (chosen == i).sum(1))  # the draws, as often as each has this seed
-        step = max(1, BLOCK // len(group))
-        for block in (owners[j : j + step] for j in range(0, len(owners), step)):
-            np.add.at(means, block, group[rng.integers(len(group), size=(len(block), len(group)))].mean(1))
-    means /= len(groups)
-    mean = float(np.mean([group.mean() for group in groups]))
-    lower = float(np.mean(means < 0) + np.mean(means == 0) / 2)  # ties half: equal is as likely lower as higher
-    interval = _interval(means, mean, groups)
-    return Estimate(mean, *interval, sum(map(len, groups)), len(groups), lower if difference else None)
-
-
-def _interval(means: np.ndarray, mean: float, groups: Sequence) -> tuple[float, float]:
-    """Return percentiles of the bootstrap's means, stretched for the number of units."""
-    units = len(groups) if len(groups) > 1 else len(groups[0])
+def _estimate(values: Any, seeds: Any, rows: Any = None, *, difference: bool = False) -> Estimate:
+    """Estimate the mean over seeds of the means of their values, with Student's interval."""
+    values, owner = _groups(values, seeds)
+    row = np.arange(values.size) if rows is None else np.unique(np.asarray(rows), return_inverse=True)[1].ravel()
+    refuse_unless(row.shape == values.shape, f"expected a row for each of {values.size} values, got {row.size}")
+    sizes = np.bincount(owner)
+    means, several = np.bincount(owner, values) / sizes, len(sizes) > 1
+    mean = float(means.mean())
+    parts = (values - means[owner]) / (len(sizes) * sizes[owner])  # (n,)
+    by_row = np.bincount(row, parts)
+    units = len(sizes) if several else len(by_row)
     refuse_unless(units > 1, "expected at least two values for an interval, got 1")
-    tails = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    stretch = np.sqrt(units / (units - 1)) * stdtrit(units - 1, tails[1]) / ndtri(tails[1])
-    low, high = mean + stretch * (np.quantile(means, tails) - mean)
-    return float(low), float(high)
+    variance = float((by_row**2).sum()) * units / (units - 1)
+    if several:
+        within = np.bincount(np.unique(row * len(sizes) + owner, return_inverse=True)[1], parts)
+        variance = float(means.var(ddof=1) / units + max(0.0, (by_row**2).sum() - (within**2).sum()))
+    error, freedom = float(np.sqrt(variance)), units - 1
+    reach = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
+    # without error a difference is lower or higher for sure, and equal is as likely lower as higher
+    lower = float(stdtr(freedom, -mean / error)) if error else (1 - float(np.sign(mean))) / 2
+    return Estimate(mean, mean - reach, mean + reach, values.size, len(sizes), lower if difference else None)

@@ -1,4 +1,4 @@
-"""From rows to estimates: tidy tables of means, differences and accuracies with 95 % intervals.
+"""From rows to estimates: tidy tables of means, differences and accuracies with 95 % intervals (`robexpl.stats`).
 
 Every table has its key columns first, then mean, low, high, n, n_seeds; differences have p_lower and `side` as well:
 "lower" or "higher" where the whole interval lies on one side of zero, else "unclear".
@@ -13,22 +13,27 @@ import pandas as pd
 from scipy.optimize import brentq
 
 from robexpl import stats
-from robexpl.seeds import numpy_generator
 from robexpl.study import sizes
 
 Pairs = Iterable[tuple[str, str]]
+Rows = np.ndarray | None  # names of test rows (n,), as `rows_of` has them
 TO_STANDARD = (("weak", "standard"), ("medium", "standard"), ("strong", "standard"))
 TO_WEAKER = (("medium", "weak"), ("strong", "medium"), ("strong", "weak"))
 ESTIMATE = ["mean", "low", "high", "n", "n_seeds"]
 WIDEST = 1024.0  # shares beyond it are as good as unbounded
-
-
-def _rng() -> np.random.Generator:
-    return numpy_generator(0, "bootstrap")  # one stream for all, so that no name of a column changes an interval
+MOST_ROWS = 10_000_000  # of a test set
 
 
 def _row(estimate: stats.Estimate) -> dict[str, float | int]:
     return {name: getattr(estimate, name) for name in ESTIMATE}
+
+
+def rows_of(frame: pd.DataFrame) -> Rows:
+    """Name the test row of each factual (n,), the same name where seeds meet the same row; None where it is not known.
+
+    `frames` has the columns row (in the test set) and pool, the seed whose data the test set belongs to.
+    """
+    return (frame["pool"] * MOST_ROWS + frame["row"]).to_numpy() if {"pool", "row"} <= set(frame) else None
 
 
 def side(low: float, high: float) -> str:
@@ -53,7 +58,7 @@ def means(frame: pd.DataFrame, by: Sequence[str], value: str = "implausibility")
     """Estimate the mean of a column in each group: over seeds of the means of their rows."""
     found = []
     for key, rows in grouped(frame, by):
-        estimate = stats.mean_interval(rows[value].to_numpy(), rows["seed"].to_numpy(), rng=_rng())
+        estimate = stats.mean_interval(rows[value].to_numpy(), rows["seed"].to_numpy(), rows_of(rows))
         found.append({**key, **_row(estimate)})
     return pd.DataFrame(found)
 
@@ -72,8 +77,8 @@ def summaries(frame: pd.DataFrame, by: Sequence[str] = ("condition", "stop", "re
             raise ValueError(f"expected counted factuals, got none of {len(rows)} for {key}")
         runs = counted.groupby(["seed", "run"])["implausibility"].mean().unstack("run")  # (seeds, runs)
         seeds = runs.mean(axis=1)
-        values = counted["implausibility"].to_numpy(), counted["seed"].to_numpy()
-        estimate, mean = stats.mean_interval(*values, rng=_rng()), float(seeds.mean())
+        values = counted["implausibility"].to_numpy(), counted["seed"].to_numpy(), rows_of(counted)
+        estimate, mean = stats.mean_interval(*values), float(seeds.mean())
         shares = ("valid", "converged", "steps", "l1", "target_prob", "target_logit")
         names = {"valid": "validity", "l1": "distance"}
         found.append(
@@ -96,9 +101,9 @@ def summaries(frame: pd.DataFrame, by: Sequence[str] = ("condition", "stop", "re
     return pd.DataFrame(found)
 
 
-def difference(a: np.ndarray, b: np.ndarray, seeds: np.ndarray) -> dict[str, float | int | str]:
+def difference(a: np.ndarray, b: np.ndarray, seeds: np.ndarray, rows: Rows = None) -> dict[str, float | int | str]:
     """Estimate the mean of a - b over pairs: mean, low, high, n, n_seeds, p_lower and side."""
-    estimate = stats.paired_difference(a, b, seeds, rng=_rng())
+    estimate = stats.paired_difference(a, b, seeds, rows)
     return {**_row(estimate), "p_lower": estimate.p_lower, "side": side(estimate.low, estimate.high)}
 
 
@@ -107,8 +112,8 @@ def differences(
 ) -> pd.DataFrame:
     """Compare regimes on common factuals in each group, a row per pair (regime, baseline): regime - baseline.
 
-    Paired over the factuals that count for both; p_lower is the share of bootstrap draws in which the regime's
-    implausibility is the lower one. Raises ValueError where the two were not searched from the same factuals.
+    Paired over the factuals that count for both; p_lower is 1 - p of the one-sided test that the regime has the lower
+    implausibility. Raises ValueError where the two were not searched from the same factuals.
     """
     found, pairs = [], list(pairs)
     for key, rows in grouped(frame, by):
@@ -118,9 +123,9 @@ def differences(
             same = [column for column in ("seed", "run", "row", "target") if column in a]
             if not a[same].equals(b[same]):
                 raise ValueError(f"expected the same factuals in the same order for {name} and {baseline}, got others")
-            both = (a["counted"] & b["counted"]).to_numpy()
-            values = (part["implausibility"].to_numpy()[both] for part in (a, b))
-            found.append({**key, regime: name, "baseline": baseline, **difference(*values, a["seed"].to_numpy()[both])})
+            a, b = (part[(a["counted"] & b["counted"]).to_numpy()] for part in (a, b))
+            values = a["implausibility"].to_numpy(), b["implausibility"].to_numpy(), a["seed"].to_numpy(), rows_of(a)
+            found.append({**key, regime: name, "baseline": baseline, **difference(*values)})
     return pd.DataFrame(found)
 
 
@@ -128,24 +133,24 @@ def accuracies(frame: pd.DataFrame, by: Sequence[str] = ("condition", "regime", 
     """Estimate the accuracy in each group from the counts `correct` of `n` test rows, a row per network."""
     found = []
     for key, rows in grouped(frame, by):
-        estimate = stats.accuracy_interval(rows["correct"].to_numpy(), rows["n"].to_numpy(), rng=_rng())
+        estimate = stats.accuracy_interval(rows["correct"].to_numpy(), rows["n"].to_numpy())
         found.append({**key, **_row(estimate), "n": int(rows["n"].iloc[0]), "n_seeds": len(rows)})
     return pd.DataFrame(found)
 
 
-def ratio(above: np.ndarray, below: np.ndarray, seeds: np.ndarray) -> dict[str, float | int]:
+def ratio(above: np.ndarray, below: np.ndarray, seeds: np.ndarray, rows: Rows = None) -> dict[str, float | int]:
     """Estimate r = mean(above) / mean(below), means over seeds of the means of their rows, with a 95 % interval.
 
     The interval is that of the mean of r + (above_i - r below_i) / mean(below), the ratio's linear part [Davison &
-    Hinkley 1997, section 2.7], resampled as `stats.mean_interval` does: the scale's own uncertainty is in it, and rows
-    and seeds stay paired. Raises ValueError where mean(below) is zero.
+    Hinkley 1997, section 2.7]: the scale's own uncertainty is in it, and rows and seeds stay paired. Raises ValueError
+    where mean(below) is zero.
     """
     frame = pd.DataFrame({"above": above, "below": below, "seed": seeds})
     over, under = frame.groupby("seed")[["above", "below"]].mean().mean()
     if under == 0:
         raise ValueError("expected a scale of some length, got mean 0")
     linear = over / under + (frame["above"] - over / under * frame["below"]) / under
-    return _row(stats.mean_interval(linear.to_numpy(), frame["seed"].to_numpy(), rng=_rng()))
+    return _row(stats.mean_interval(linear.to_numpy(), frame["seed"].to_numpy(), rows))
 
 
 def normalised(rows: pd.DataFrame, by: Sequence[str] = ("condition", "stop", "regime")) -> pd.DataFrame:
@@ -157,8 +162,8 @@ def normalised(rows: pd.DataFrame, by: Sequence[str] = ("condition", "stop", "re
     for key, cell in grouped(rows[rows["counted"]], by):
         value, seeds = cell["implausibility"].to_numpy(), cell["seed"].to_numpy()
         scale = (cell["factual"] - cell["real"]).to_numpy()
-        raw = stats.mean_interval(value, seeds, rng=_rng()).mean
-        found.append({**key, **ratio(value - cell["real"].to_numpy(), scale, seeds), "raw": raw})
+        raw = stats.mean_interval(value, seeds).mean
+        found.append({**key, **ratio(value - cell["real"].to_numpy(), scale, seeds, rows_of(cell)), "raw": raw})
     return pd.DataFrame(found)
 
 
@@ -167,8 +172,8 @@ def against(rows: pd.DataFrame, points: Sequence[str] = ("blank", "factual", "no
     found = []
     for key, cell in grouped(rows[rows["counted"]], ("condition", "stop", "regime")):
         for point in points:
-            values = cell["implausibility"].to_numpy(), cell[point].to_numpy(), cell["seed"].to_numpy()
-            found.append({**key, "point": point, **difference(*values)})
+            values = (cell[name].to_numpy() for name in ("implausibility", point, "seed"))
+            found.append({**key, "point": point, **difference(*values, rows_of(cell))})
     return pd.DataFrame(found)
 
 
@@ -211,20 +216,20 @@ def monotone(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def kept(before: np.ndarray, after: np.ndarray, seeds: np.ndarray) -> dict[str, float]:
+def kept(before: np.ndarray, after: np.ndarray, seeds: np.ndarray, rows: Rows = None) -> dict[str, float]:
     """Return the share after / before of the means over seeds, with its interval [Fieller 1954].
 
     The interval holds the shares r that the interval of after - r before does not exclude; an end is NaN where the
     share is not bounded on that side, and so are all where the interval of `before` holds zero.
     """
-    base = stats.paired_difference(before, np.zeros_like(before), seeds, rng=_rng())
+    base = stats.paired_difference(before, np.zeros_like(before), seeds, rows)
     if base.low <= 0 <= base.high:
         return dict.fromkeys(("kept", "kept_low", "kept_high"), np.nan)
     whole, rest = (np.mean([v[seeds == seed].mean() for seed in np.unique(seeds)]) for v in (before, after))
     share, sign = float(rest / whole), np.sign(whole)
 
     def excess(at: float, end: str) -> float:  # falls as `at` grows
-        return getattr(stats.paired_difference(sign * after, at * sign * before, seeds, rng=_rng()), end)
+        return getattr(stats.paired_difference(sign * after, at * sign * before, seeds, rows), end)
 
     return {
         "kept": share,
@@ -238,6 +243,6 @@ def _bound(excess, share: float, end: str, direction: float) -> float:
         width *= 2
     if width >= WIDEST:
         return np.nan
-    if direction * excess(share, end) <= 0:  # every draw gives the same share
+    if direction * excess(share, end) <= 0:  # every seed gives the same share
         return share
     return float(brentq(excess, share, share + direction * width, args=(end,), xtol=1e-6))

@@ -23,9 +23,10 @@ from robexpl.study.stages import Attacked
 def counterfactuals(points: Iterable[Point]) -> pd.DataFrame:
     """Tabulate scored searches, one row per factual, with the labels of the point as columns.
 
-    Columns: run, row (of the test set), label, target, correct (the network's own answer to the factual), counted
-    (whether the condition counts the row), valid (target probability of at least the threshold), steps, converged,
-    target_prob, target_logit, gradient_max, l1 and l2 (distance from the factual), implausibility.
+    Columns: pool (the seed whose test set it is), run, row (of the test set), label, target, correct (the network's own
+    answer to the factual), counted (whether the condition counts the row), valid (target probability of at least the
+    threshold), steps, converged, target_prob, target_logit, gradient_max, l1 and l2 (distance from the factual),
+    implausibility.
     """
     return pd.concat([_searched(point) for point in bar(list(points), desc="table")], ignore_index=True)
 
@@ -37,6 +38,7 @@ def _searched(point: Point) -> pd.DataFrame:
     travel = found["x"] - found["factual"]
     columns = {name: found[name].numpy() for name in ("run", "row", "label", "target", "correct", "steps", "converged")}
     columns |= {name: found[name].double().numpy() for name in ("target_prob", "target_logit", "gradient_max")}
+    columns |= {"pool": wanted.subject.data.shared().seed}
     columns |= {"valid": (found["target_prob"] >= wanted.settings.threshold).numpy()}
     columns |= {"l1": travel.abs().sum(1).double().numpy(), "l2": travel.norm(dim=1).double().numpy()}
     columns |= {"implausibility": scored.double().numpy()}
@@ -103,6 +105,7 @@ def reference(entries: Iterable[Measured]) -> pd.DataFrame:
         scored = stages.score(entry.what, entry.measure)["implausibility"].double().numpy()
         drawn = entry.what.factuals.take(entry.what.data)
         columns = {name: drawn[name].numpy()[: len(scored)] for name in ("run", "row", "target")}
+        columns |= {"pool": entry.what.data.shared().seed}
         labels = dict(entry.labels)
         frames.append(pd.DataFrame({**labels, "place": range(len(scored)), **columns, "implausibility": scored}))
     return pd.concat(frames, ignore_index=True)
