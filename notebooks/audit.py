@@ -148,7 +148,7 @@ directions = estimates.accuracies(measured, ["dataset", "regime", "attack", "dir
 sure = {}
 for one in study.both:
     for regime in directions["regime"].unique():
-        known = one.load()
+        known = audit.author(one, regime).data.load()
         probability = torch.softmax(audit.author(one, regime).model()(known.x_test).detach(), 1)  # (n, classes)
         sure[one.dataset, regime] = float((probability.gather(1, known.y_test[:, None]) == 1).double().mean())
 directions["saturated"] = [sure[key] for key in zip(directions["dataset"], directions["regime"], strict=True)]

@@ -52,7 +52,7 @@ style.use()
 # that is nearly zero.
 
 # %%
-network = grid.of_seed(study.image, sizes.primary(), seed=0)["standard"]
+network = grid.of_seed(study.image, sizes.primary())["standard"]
 data, model = network.data.load(), network.model()
 exact = network.model().double()
 x, y = data.x_test[:50].double(), data.y_test[:50]  # (n, d), (n,)

@@ -119,7 +119,7 @@ shown = own.assign(text=text).pivot(index="regime", columns="attack", values="te
 shown.loc[list(REGIMES), list(sizes.evaluation())].rename(index=style.title, columns=style.title)
 
 # %%
-data, names = study.load(0, condition.sampling), list(sizes.evaluation())
+data, names = study.load(condition.sampling), list(sizes.evaluation())
 fig, axes = plt.subplots(1, 2, figsize=(style.PAGE, 2.5), sharey=True, layout="constrained")
 for ax, name in zip(axes, ("as_run", condition.name), strict=True):
     style.points(ax, accuracy[accuracy["condition"] == name], x="attack", y="mean")
@@ -171,7 +171,7 @@ found
 # the batches in the same order: they differ in nothing but the adversary.
 
 # %%
-as_run = study.load(0, "as_run")
+as_run = study.load("as_run")
 low, high = (torch.as_tensor(bound) for bound in as_run.bounds)
 height, width = as_run.image_shape or (None, None)
 about = {"dataset": dataset, "title": as_run.title, "kind": study.kind}
@@ -183,7 +183,7 @@ page.table(pd.DataFrame([about]), "data", show=False)
 about
 
 # %%
-model = grid.of_seed(study, condition, seed=0)["standard"].model()
+model = grid.of_seed(study, condition)["standard"].model()
 defaults = {name: signature(fit).parameters[name].default for name in ("batch_size", "learning_rate")}
 (hidden, inputs), outputs = model[0].weight.shape, len(model[2].bias)
 parameters = sum(weight.numel() for weight in model.parameters())

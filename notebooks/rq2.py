@@ -99,11 +99,11 @@ page.holds(
 #
 # Strength can be measured by what was intended, the radius $\epsilon$ of the adversary in training, or by what was
 # achieved, the accuracy that is left under an attack. Below, projected gradient descent attacks 200 test rows of each
-# robust network of seed 0, and the search for counterfactuals under the generator conditions starts from the same five
-# factuals in each.
+# robust network of the first seed, and the search for counterfactuals under the generator conditions starts from the
+# same five factuals in each.
 
 # %%
-networks = grid.of_seed(study, condition, seed=0)
+networks = grid.of_seed(study, condition)
 data, evaluation = networks["weak"].data.load(), dict(sizes.evaluation()["pgd_projected"].settings)
 x, y = data.x_test[:200], data.y_test[:200]  # (n, d), (n,)
 target = (y[:5] + 1) % data.n_classes

@@ -138,7 +138,7 @@ page.holds(
 # move further to reach it.
 
 # %%
-network = grid.of_seed(study, condition, seed=0)["strong"]
+network = grid.of_seed(study, condition)["strong"]
 known, small = network.data.load(), variations.small(study)
 x, target = known.x_test[:5], (known.y_test[:5] + 1) % known.n_classes  # (5, d), (5,)
 how = {"settings": small.search(condition.name), "stop": STOPS[1], "bounds": known.bounds}

@@ -64,7 +64,7 @@ def directions(study: Study) -> list[Measured]:
 def trained(study: Study) -> dict[tuple[str, int, str], Network]:
     """Return networks of the primary condition, and the same trained with the direction as rounding leaves it."""
     how = sizes.primary()
-    known = {(seed, r): of_seed(study, how, seed)[r] for seed in range(min(SEEDS, study.seeds)) for r in TRAINED}
+    known = {(seed, r): of_seed(study, how, seed)[r] for seed in study.every[:SEEDS] for r in TRAINED}
     return {
         (direction, *key): replace(one, rounded=direction != "exact")
         for key, one in known.items()

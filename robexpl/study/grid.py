@@ -69,7 +69,7 @@ def rounded(entry: Measured, attack: Attack) -> bool:
 
 
 def checks(study: Study) -> list[Measured]:
-    """List the networks of seed 0 under FGSM of growing radius and under random signs of the evaluation's radius."""
+    """List the first seed's networks under FGSM of growing radius and under random signs of the evaluation's radius."""
     radius = dict(sizes.evaluation()["fgsm"].settings)["eps"]
     tried = {f"FGSM {eps:g}": Attack(f"fgsm {eps:g}", "fgsm", (("eps", eps),)) for eps in sizes.settings()["ladder"]}
     tried["random signs"] = Attack("random_signs", "random_signs", (("eps", radius),))
@@ -99,9 +99,9 @@ def point(
     return Point(tuple(labels.items()), wanted, by or measure(study), tuple(counting) or (subject.network,))
 
 
-def of_seed(study: Study, how: sizes.Condition, seed: int) -> dict[str, Network]:
-    """Return the networks of a seed by regime."""
-    return {regime: network(study, regime, seed, how) for regime in REGIMES}
+def of_seed(study: Study, how: sizes.Condition, seed: int | None = None) -> dict[str, Network]:
+    """Return the networks of a seed, by default the study's first one, by regime."""
+    return {regime: network(study, regime, study.first if seed is None else seed, how) for regime in REGIMES}
 
 
 def counting(how: sizes.Condition, known: dict[str, Network], own: Iterable[str]) -> tuple[Network, ...]:
@@ -167,12 +167,12 @@ def reference(study: Study, points: Sequence[str] = POINTS) -> list[Measured]:
 
 
 def gallery(study: Study, name: str = "") -> list[Point]:
-    """List searches from a few factuals to look at, in the networks of seed 0."""
+    """List searches from a few factuals to look at, in the networks of the first seed."""
     how = sizes.condition(name) if name else sizes.primary()
-    known = of_seed(study, how, 0)
+    known = of_seed(study, how)
     pairs = tuple(map(tuple, sizes.settings()["gallery"])) if study.kind == "image" else ()
-    factuals = Pairs(pairs, tuple(known.values()))
-    labels = {"condition": how.name, "seed": 0}
+    factuals = Pairs(pairs, tuple(known.values()), study.first)
+    labels = {"condition": how.name, "seed": study.first}
     return [
         point(study, how, one, stop, {**labels, "stop": stop, "regime": regime}, factuals=factuals, stream="gallery")
         for stop in STOPS
@@ -198,7 +198,7 @@ def control(study: Study) -> list[Point]:
     draw = Draw(min(few["runs"], study.runs), study.factuals)
     return [
         point(study, how, one, stop, {"seed": seed, "stop": stop, "regime": name}, factuals=draw)
-        for seed in range(min(few["seeds"], study.seeds))
+        for seed in study.every[: few["seeds"]]
         for stop in STOPS
         for name, one in controls(study, seed).items()
         if name not in REGIMES
@@ -214,7 +214,7 @@ def control_attacks(study: Study) -> list[Measured]:
             (("seed", seed), ("network", name), ("inputs", inputs), ("attack", title)),
             Attacked(one, attack, few["rows"], inputs == "binary", ("pixels", inputs)),
         )
-        for seed in range(min(few["seeds"], study.seeds))
+        for seed in study.every[: few["seeds"]]
         for name, one in controls(study, seed).items()
         for inputs in ("grey", "binary")
         for title, attack in tried.items()
@@ -223,15 +223,15 @@ def control_attacks(study: Study) -> list[Measured]:
 
 def components(study: Study) -> list[Point]:
     """List repeated searches for components of variance; none with a single seed.
-    The networks of a condition search from the same factuals, those of seed 0, where all seeds share their data, else
-    from those of their own seed; conditions that start with noise are searched with several draws of it.
+    The networks of a condition search from the same factuals, those of the first seed, where all seeds share their
+    data, else from those of their own seed; conditions that start with noise are searched with several draws of it.
     """
     how_many, found = sizes.settings()["components"], []
     draw = Draw(study.runs, study.factuals)
     for how in (c for c in sizes.conditions() if not c.half_on_images):
-        seeds = [of_seed(study, how, seed) for seed in range(study.seeds)]
+        seeds = [of_seed(study, how, seed) for seed in study.every]
         every = tuple(one for known in seeds for one in known.values())
-        for seed, known in enumerate(seeds if len(seeds) > 1 else ()):
+        for seed, known in zip(study.every, seeds, strict=True) if len(seeds) > 1 else ():
             first, own = seeds[0]["standard"].data, known["standard"].data
             shared = first.shared() == seeds[1]["standard"].data.shared()
             whose, data = (every, first) if shared else (tuple(known.values()), own)

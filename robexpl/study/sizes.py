@@ -114,6 +114,7 @@ class Study:
     dataset: str
     kind: str
     seeds: int
+    first: int  # the first of the seeds
     own: bool  # whether the number of seeds is the study's own
     epochs: int
     runs: int
@@ -127,15 +128,20 @@ class Study:
     def seeds_of(self, name: str) -> range:
         """Return the seeds that a condition runs on: all, or the first half (rounded up) where study.yaml says so."""
         half = condition(name).half_on_images and self.kind == "image"
-        return range((self.seeds + 1) // 2 if half else self.seeds)
+        return self.every[: (self.seeds + 1) // 2 if half else self.seeds]
+
+    @property
+    def every(self) -> range:
+        """The seeds of the study."""
+        return range(self.first, self.first + self.seeds)
 
     def search(self, name: str, **changes: float) -> ecco.Settings:
         """Return the settings of a condition's search at the sizes of this study."""
         return condition(name).search(self.kind, **{"steps": self.steps, **changes})
 
-    def load(self, seed: int = 0, sampling: str = "as_run") -> data.Dataset:
-        """Load the dataset."""
-        return data.load(self.dataset, seed=seed, sampling=sampling)
+    def load(self, sampling: str = "as_run") -> data.Dataset:
+        """Load the dataset as the networks of the first seed know it."""
+        return data.load(self.dataset, seed=self.first, sampling=sampling)
 
 
 def profiles() -> dict[str, dict[str, Any]]:
@@ -193,8 +199,8 @@ def load(profile: str, dataset: str, seeds: int = 0) -> Study:
     several = {key: settings()[key][kind] for key in ("distance", "architecture")}
     sizes = {key: entry[key] for key in ("runs", "factuals", "steps", "k")}
     return Study(
-        profile, dataset, kind, int(seeds) or own, seeds in (0, own), entry["epochs"][kind], **sizes, **several,
-        generator=settings()["generator"],
+        profile, dataset, kind, int(seeds) or own, entry["first"][kind], seeds in (0, own), entry["epochs"][kind],
+        **sizes, **several, generator=settings()["generator"],
     )  # fmt: skip
 
 
