@@ -25,7 +25,7 @@ def normalised(sentence: str) -> str:
     'even weak training helps'
     """
     text = re.sub(r"\[\d+(, \d+)*\]", " ", sentence)
-    return " ".join(re.findall(r"\w+", text.casefold().replace("’", "'")))
+    return " ".join(re.findall(r"\w+", text.casefold()))
 
 
 def key(section: str, sentence: str) -> str:

@@ -118,8 +118,9 @@ LINES = {  # where one line is added or changed
     "paper/claims.yaml": [
         (
             "",
-            '- {id: extra-claim, section: "9", question: RQ1, dataset: both, stop: decision_threshold, quantity: any, '
-            "claim: Another claim., test: {kind: lower, pairs: [[strong, weak]]}}\n",
+            "- {id: extra-claim, question: RQ1, dataset: both, stop: decision_threshold, "
+            'quantity: any, claim: Another claim., thesis: [{section: "9", text: A.}], '
+            "test: {kind: lower, pairs: [[strong, weak]]}}\n",
         )
     ],
 }

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import typst
 
-from robexpl import stats
 from robexpl.pipeline import commands, paper
 from robexpl.study import places, sizes
 
@@ -101,10 +100,6 @@ def test_what_the_results_do_not_say_stops_the_build(asked: str, said: str, home
     (home / "paper" / "generated" / "small.csv").write_text("regime,mean,side\nstrong,-1,lower\nstrong,1e-05,higher\n")
     with pytest.raises(RuntimeError, match=re.escape(said)):
         compiled(home)
-
-
-def test_the_paper_states_the_draws_of_its_intervals() -> None:
-    assert f"Each of #count({stats.DRAWS}) bootstrap draws" in (PAPER / "paper.typ").read_text(encoding="utf-8")
 
 
 def test_every_column_is_in_the_data_dictionary() -> None:

@@ -66,8 +66,7 @@ def test_every_claim_is_quoted_read_and_tested_or_says_why_not() -> None:
 
 def test_an_implied_claim_asks_for_nothing_that_the_others_do_not() -> None:
     known = {claim["id"]: claim for claim in claims.load()}
-    pairs = {name: {tuple(pair) for pair in claim["test"]["pairs"]} if claim["test"] and "pairs" in claim["test"] else set()
-             for name, claim in known.items()}  # fmt: skip
+    pairs = {name: {tuple(pair) for pair in (claim["test"] or {}).get("pairs", ())} for name, claim in known.items()}
     for name, claim in known.items():
         for other in claim.get("implied", []):
             assert known[other]["stop"] == claim["stop"]

@@ -123,7 +123,7 @@ class Notebook:
 
 def _standard(study: Study) -> list[Measured]:
     """List the network that `background` shows."""
-    return [Measured((("regime", "standard"),), grid.of_seed(study, sizes.primary(), 0)["standard"])]
+    return [Measured((("regime", "standard"),), grid.of_seed(study, sizes.primary())["standard"])]
 
 
 # Longest first; the verdicts come last, as they use what all others compute.
@@ -146,7 +146,7 @@ NOTEBOOKS = (
     Notebook("background", (), each=False, images=(_standard,)),
     Notebook("table1", (grid.main, grid.robustness), each=False),
     Notebook(
-        "verdicts", (grid.main, grid.robustness, grid.reference, variations.equal_gradients), each=False,
+        "verdicts", (grid.main, grid.robustness, grid.reference, variations.curves, variations.metrics), each=False,
         full=(audit.cells,),
     ),
 )  # fmt: skip
