@@ -4,17 +4,20 @@ import contextlib
 import hashlib
 import logging
 import os
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import pooch
 
 LIMIT = 600  # seconds for one file from one place
+DAY = 86400.0  # seconds
 
 
 class DataError(RuntimeError):
@@ -138,21 +141,50 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+@lru_cache(maxsize=1)
+def host() -> str:
+    """Return a name of this machine since it was started; processes of different machines may have the same number."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return sha256(f"{socket.gethostname()} {boot.read_text() if boot.is_file() else ''}".encode())[:12]
+
+
+def started(process: int) -> str:
+    """Return when a process of this machine started, in ticks of its clock; nothing where that cannot be told."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]  # after its name; see proc(5)
+    except (OSError, IndexError):
+        return ""
+
+
+def _abandoned(temporary: Path) -> bool:
+    """Tell whether the writer of a temporary file is gone: `.NAME.HOST-PROCESS-START.tmp`.
+    On another machine nobody can be asked: there a file is abandoned when it is a day old.
+    """
+    with contextlib.suppress(OSError, ValueError, OverflowError):  # it is no such name, or gone by now
+        machine, process, start = temporary.name.split(".")[-2].split("-")
+        if machine != host():
+            return time.time() - temporary.stat().st_mtime > DAY
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # it belongs to somebody else
+            return False
+        return started(int(process)) != start  # another process may have got its number
+    return False
+
+
 def write_atomic(path: Path, data: bytes) -> Path:
     """Write a file whole or not at all; the same bytes again leave the file and its time alone.
-    Raises OSError with one clear line (disk full, read-only folder); the old file then stays and nothing else remains.
+    It appears by being renamed, so that a folder shared by machines needs no locks. Raises OSError with one clear line
+    (disk full, read-only folder); the old file then stays and nothing else remains.
     """
-    for left in make_folder(path.parent).glob(f".{path.name}.*.tmp"):
-        try:
-            os.kill(int(left.name.split(".")[-2]), 0)
-        except ProcessLookupError:  # its writer was killed
-            left.unlink(missing_ok=True)
-        except (OSError, ValueError, OverflowError):  # it belongs to somebody else, or the name is no number
-            continue
+    for left in filter(_abandoned, make_folder(path.parent).glob(f".{path.name}.*.tmp")):
+        left.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         if path.read_bytes() == data:
             return path
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{host()}-{os.getpid()}-{started(os.getpid())}.tmp")
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)  # noqa: PTH105 (the atomic one, said by its name)

@@ -58,14 +58,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         files.write_atomic(tmp_path / "file" / "sub" / "a.json", b"")
 
 
-def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_left_alone(tmp_path: Path) -> None:
-    gone, alive, other = (tmp_path / name for name in (".a.json.4194303.tmp", ".a.json.1.tmp", ".b.json.4194303.tmp"))
-    for path in (gone, alive, other):
-        path.write_text("half")
-    files.write_atomic(tmp_path / "a.json", b"{}")
-    assert left_over(tmp_path) == [alive.name, other.name]
-
-
 @pytest.mark.parametrize(
     ("proxy", "named"),
     [("http://user:p@ss@host:port", "InvalidURL"), ("http://", "InvalidProxyURL"), ("ftp://x", "InvalidURL")],

@@ -4,6 +4,7 @@ An entry is one file: a line with the SHA-256 of the rest, then safetensors whos
 Deleting the cache changes how long things take, never what comes out.
 """
 
+import errno
 import functools
 import inspect
 import json
@@ -106,7 +107,7 @@ def _pack(values: Arrays, made: dict[str, Any]) -> bytes:
 def _read(file: Path) -> Arrays | None:
     """Return what an entry holds, None where there is none; a damaged or foreign one is named and removed."""
     try:
-        data = file.read_bytes()
+        data = _bytes(file)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -125,6 +126,15 @@ def _read(file: Path) -> Arrays | None:
         with suppress(OSError):  # a read-only folder is named when the new entry is written
             file.unlink(missing_ok=True)
         return None
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        return file.read_bytes()  # on a shared folder, another machine put the same entry in its place meanwhile
 
 
 def describe(payload: bytes) -> dict[str, Any]:

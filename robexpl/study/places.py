@@ -5,6 +5,7 @@ Environment variables move things: `ROBEXPL_BUILD` the build folder (caches, log
 Where the package was installed without a checkout, the build folder lies in the working directory.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from robexpl import checks, files
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ("demo", "full")
+LOCKLESS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)  # what a file system says that has no locks, as some shared ones
+LEASE = 60.0  # seconds: after so long without a sign of life another machine's claim is void
 
 
 def in_checkout() -> bool:
@@ -59,16 +62,22 @@ def _homes() -> dict[Path, Path]:
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """Hold the lock of that name, waiting for its turn; the system itself frees a dead owner's.
-    Raises OSError with one line where the lock's folder cannot be written or its file system has no locks.
+    Where a file system has no locks, a file beside it names the owner by host, process and start time: the claim of a
+    process that is gone is void, that of another host when nothing renewed it for `LEASE` seconds. Such claims may
+    overlap, and so may locks that machines cannot see of each other: what they guard is the same whoever computes it,
+    and is written whole. Raises OSError with one line where the lock's folder cannot be written.
     """
     import filelock
 
     file = files.make_folder(build_dir() / "locks") / f"{name}.lock"
     try:
-        held = filelock.FileLock(file).acquire()
+        try:
+            held = filelock.FileLock(file, fallback_to_soft=False).acquire()
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, OSError) and error.errno not in LOCKLESS:
+                raise
+            held = filelock.SoftFileLease(file.with_suffix(".lease"), lease_duration=LEASE).acquire()
     except PermissionError as error:
         raise OSError(f"cannot lock {label(file)}: {error.strerror}") from None
-    except NotImplementedError:
-        raise OSError(f"cannot lock {label(file)}: its file system knows no locks; set ROBEXPL_BUILD") from None
     with held:
         yield
