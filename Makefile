@@ -10,11 +10,11 @@ MAKEFLAGS     += --no-builtin-rules --warn-undefined-variables --no-print-direct
 PYTHON ?= python3
 VENV   ?= .venv
 # Set on the command line alone, so that no variable of the environment changes results.
-$(foreach v,SEEDS JOBS FORCE NAME DATASET TARGET PROFILE,$(eval $v :=))
+$(foreach v,SEEDS JOBS FORCE NAME DATASET TARGET PROFILE CLUSTER,$(eval $v :=))
 TOLERANCE := 0.02
 
 # A misspelt variable would change nothing in silence, and make splits names at spaces.
-SETTINGS := PYTHON VENV SEEDS JOBS FORCE NAME DATASET TARGET PROFILE TOLERANCE ALLOW_CUDA
+SETTINGS := PYTHON VENV SEEDS JOBS FORCE NAME DATASET TARGET PROFILE CLUSTER TOLERANCE ALLOW_CUDA
 UNKNOWN  := $(filter-out $(SETTINGS) .% ROBEXPL_% PIP_%,$(foreach v,$(.VARIABLES),$(if $(findstring command,$(origin $v)),$v)))
 $(if $(strip $(UNKNOWN)),$(error unknown variable $(strip $(UNKNOWN)); known: $(SETTINGS)))
 $(if $(filter-out 1,$(FORCE)),$(error expected FORCE=1 or nothing, got FORCE=$(FORCE)))
@@ -27,11 +27,12 @@ $(if $(OTHER),$(error $(VENV) was made with another Python than PYTHON=$(PYTHON)
 READY   := $(VENV)/.ready
 PIPE    := $(VENV)/bin/python -m robexpl.pipeline
 OPTIONS  = $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(JOBS),--jobs "$(JOBS)")
+REPORT   = --paper $(OPTIONS) $(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(FORCE),--force)
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
 demo: $(READY)  ## everything from nothing on embedded data, to build/demo/paper.pdf: 3 to 4 minutes, offline
-	@$(PIPE) report --profile demo --paper $(OPTIONS) $(if $(FORCE),--force)
+	@$(PIPE) report --profile demo $(REPORT)
 test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 to 4 minutes, offline
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 test-slow: $(READY)  ## a small report killed, crowded, out of room and damaged: 9 minutes, then the README's table of it
@@ -40,8 +41,8 @@ test-slow: $(READY)  ## a small report killed, crowded, out of room and damaged:
 test-kernels: $(READY)  ## what holds numbers, with the instructions of older processors: 4 minutes, offline
 	.ci/kernels $(VENV)/bin/python
 test-all: test test-slow  ## both
-report: $(READY)  ## what of the full study is not current, then paper and README: hours from nothing; SEEDS=n JOBS=n FORCE=1
-	@$(PIPE) report --profile full --paper $(OPTIONS) $(if $(FORCE),--force)
+report: $(READY)  ## what of the full study is not current, then paper and README: hours from nothing; SEEDS=n JOBS=n FORCE=1 CLUSTER=slurm
+	@$(PIPE) report --profile full $(REPORT)
 notebook: $(READY)  ## one notebook, NAME=rq1 DATASET=digits, or DATASET=my.csv TARGET=column, to build/notebooks: a minute
 	@$(PIPE) notebook "$(NAME)" $(if $(DATASET),--dataset "$(DATASET)") $(if $(TARGET),--target "$(TARGET)") $(if $(PROFILE),--profile "$(PROFILE)") $(OPTIONS)
 current: $(READY)  ## list what of the stored notebooks, results and paper is older than the code: seconds
@@ -52,8 +53,9 @@ verify: $(READY)  ## compute every full result anew from an empty cache and comp
 golden: $(READY)  ## execute the small notebooks afresh and store them for the tests: 3 to 4 minutes
 	@$(PIPE) golden $(if $(JOBS),--jobs "$(JOBS)")
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/test_tables.py
-bench: $(READY)  ## measure the hot paths against their peers, to paper/generated/bench-*.csv: 5 to 8 minutes
+bench: $(READY)  ## measure the hot paths against their peers, and workers, to paper/generated/bench-*.csv: 12 to 16 minutes
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/bench/bench.py
+	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/bench/scaling.py
 	$(PIPE) readme
 lint: $(READY)  ## ruff: seconds
 	$(VENV)/bin/ruff check .

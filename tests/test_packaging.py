@@ -78,8 +78,11 @@ def imported(paths: Iterable[Path]) -> set[str]:
 
 KERNEL = ROOT / "robexpl" / "metrics" / "_kernel.py"  # numba's, which is optional
 TESTS = sources("tests") | {ROOT / "conftest.py"}
-STUDY = sources("robexpl/study", "robexpl/pipeline", "notebooks")
-CORE = sources("robexpl") - STUDY - {KERNEL} | {ROOT / "robexpl" / "study" / "sizes.py"}  # the README uses it, too
+JOBS = ROOT / "robexpl" / "pipeline" / "jobs.py"  # a cluster's, which is optional
+STUDY = sources("robexpl/study", "robexpl/pipeline", "notebooks") - {JOBS}
+CORE = sources("robexpl") - STUDY - {KERNEL, JOBS} | {
+    ROOT / "robexpl" / "study" / "sizes.py"
+}  # the README uses it, too
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +133,7 @@ def test_no_module_is_long() -> None:
 
 def test_the_list_holds_what_is_imported_and_no_more(setup: ModuleType) -> None:
     listed = {normal(name) for name in setup.requirements()}
-    needed = imported(TESTS | STUDY | CORE | {KERNEL})
+    needed = imported(TESTS | STUDY | CORE | {KERNEL, JOBS})
     assert needed - listed == set(), "imported but not in environment.yml"
     assert listed - needed - TOOLS == set(), "in environment.yml but never imported"
 
@@ -145,6 +148,8 @@ def test_what_each_room_imports_is_what_its_extra_brings(project: dict[str, Any]
     assert imported(CORE) == asked(project)
     assert asked(project, "fast") - asked(project) == imported({KERNEL}) - imported(CORE) == {"numba"}
     assert imported(STUDY | {KERNEL}) <= asked(project, "report")
+    assert asked(project, "cluster") - asked(project, "report") == {"submitit"} <= imported({JOBS})
+    assert imported({JOBS}) <= asked(project, "cluster")
     assert imported(TESTS) <= asked(project, "test")
     bench = {path for path in sources("tests/bench") if not path.name.startswith("test_")}
     assert imported(bench) <= asked(project, "bench")

@@ -79,9 +79,9 @@ class Place:
             start_new_session=True, **options,
         )  # fmt: skip
 
-    def report(self, jobs: int = 1) -> subprocess.Popen[str]:
+    def report(self, jobs: int = 1, *more: str) -> subprocess.Popen[str]:
         only = ("--only", ",".join(NOTEBOOKS), "--seeds", "1", "--jobs", str(jobs))
-        return self.start(sys.executable, "-m", "robexpl.pipeline", "report", "--profile", "demo", *only)
+        return self.start(sys.executable, "-m", "robexpl.pipeline", "report", "--profile", "demo", *only, *more)
 
     def run(self, template: Path, name: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
         out = self.build / "out" / f"{name}.ipynb"
@@ -148,6 +148,8 @@ TABLE = {  # what was tried: what happened
              "went on where it was, no finished stage repeated, the bytes of an undisturbed run, nothing left behind"),
     "folder": ("another folder, with spaces and letters beyond ASCII, two processes in place of one", "the same bytes"),
     "twice": ("the report started twice at the same moment", "each notebook executed once, the same bytes"),
+    "cluster": ("the report in jobs of Slurm, on a cluster of one node, one job of it killed",
+                "the job named and its work submitted again, the bytes of a run without a cluster"),
     "network": ("networks needed by two notebooks at the same moment", "trained once"),
     "disk": ("a full disk, for results or for temporary files", "one line, nothing half written"),
     "read-only": ("a read-only disk", "one line, and nothing at all where everything is current"),
@@ -262,6 +264,58 @@ def test_two_reports_at_once_compute_everything_once(place: Place, uninterrupted
     assert place.results() == uninterrupted
     assert place.left_over() == []
     tried["twice"] = 1
+
+
+@pytest.fixture
+def slurm(place: Place) -> Iterator[Place]:
+    """A place beside a cluster of Slurm with one node, which lives as long as the test."""
+    servers = subprocess.Popen(
+        [ROOT / ".ci" / "slurm", "sh", "-c", "echo $SLURM_CONF; exec cat"], text=True, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    if not (settings := servers.stdout.readline().strip()):
+        why = servers.communicate()[1].strip()
+        assert servers.returncode == 77, why
+        pytest.skip(why)
+    place.environment["SLURM_CONF"] = settings
+    try:
+        yield place
+    finally:
+        servers.communicate(timeout=60)  # the end of its input ends it
+    assert servers.returncode == 0
+    assert not Path(settings).exists()
+
+
+def queued(place: Place, *options: str) -> list[str]:
+    command = ("squeue", "--noheader", "--array", "--format=%i", *options)
+    return subprocess.run(command, env=place.environment, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_jobs_of_slurm_give_the_same_bytes_and_are_cancelled(
+    slurm: Place, uninterrupted: dict, tried: dict[str, int]
+) -> None:
+    asked, deadline = ("--cluster", "slurm minutes=0.25 memory=1"), time.monotonic() + 500
+    for end in (signal.SIGINT, signal.SIGTERM):
+        process = slurm.report(2, *asked)
+        while not queued(slurm, "--states=running") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.send_signal(end)
+        code, text = ends(process)
+        assert (code, text.splitlines()[-1]) == (128 + end, "STOPPED report (demo): what was finished is kept")
+        while queued(slurm) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert queued(slurm) == []
+    process = slurm.report(2, *asked)
+    while not (running := queued(slurm, "--states=running")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    subprocess.run(["scancel", "--signal=KILL", "--batch", running[0]], env=slurm.environment, check=True)
+    code, text = ends(process)
+    assert code == 0, text
+    assert re.search(rf"^lost   job {running[0]} died: .* what it had left come again$", text, flags=re.MULTILINE), text
+    assert "warning" not in text
+    assert slurm.results() == uninterrupted
+    assert slurm.left_over() == []
+    tried["cluster"] = 1
 
 
 def test_two_notebooks_that_need_the_same_networks_train_them_once(place: Place, tried: dict[str, int]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from robexpl.pipeline.commands import Failure, Parser, guarded, whole
 
 COMMANDS = {
-    "report": ("bring the report of a profile up to date", "--profile --seeds --jobs --force --paper --only"),
+    "report": ("bring the report of a profile up to date", "--profile --seeds --jobs --cluster --force --paper --only"),
     "notebook": ("make one notebook, to build/notebooks", "name --dataset --target --profile --seeds --jobs"),
     "current": ("list what of the stored full notebooks, results and paper is not current", ""),
     "run": ("run a template as a notebook, its results beside it in generated/", "template out -p --force"),
@@ -26,6 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of all commands, and what is different
     "paper --profile": {"default": "full"},
     "--seeds": {"metavar": "N", "help": "networks per regime, instead of what the study says"},
     "--jobs": {"metavar": "N", "help": "processes at once, instead of one per core"},
+    "--cluster": {"metavar": "KIND", "help": "slurm or local, with settings such as 'slurm partition=short time=30'"},
     "--force": {"action": "store_true", "help": "take no notebook for current"},
     "--paper": {"action": "store_true", "help": "compile the paper, and fill the README of the full study"},
     "--only": {"metavar": "A,B", "help": "these notebooks alone"},
@@ -52,14 +53,15 @@ def run(options: Namespace) -> int | None:
     if not places.in_checkout():
         raise Failure("expected a checkout of the repository, with its notebooks, got the installed package alone", 2)
     try:
-        from robexpl.pipeline import execute, paper, readme, report, template, workers
+        from robexpl.pipeline import cluster, execute, paper, readme, report, template, workers
     except ModuleNotFoundError as error:
         raise Failure(f"{error.name} is not installed; for the study: pip install -e '.[report]'", 2) from None
     seeds, jobs = whole("seeds", options.seeds, 0), whole("jobs", options.jobs, workers.cores())
     match options.command:
         case "report":
-            where = report.target(options.profile, seeds)
-            report.report(where, report.chosen(options.profile, options.only), jobs=jobs, force=options.force)
+            where, named = report.target(options.profile, seeds), report.chosen(options.profile, options.only)
+            on = cluster.wanted(options.cluster, whole("jobs", options.jobs, 0)) if options.cluster else None
+            report.report(where, named, jobs=jobs, force=options.force, on=on)
             if options.paper:
                 paper.write(where.profile, where.generated, where.pdf, own=not where.seeds)
             return readme.main() if options.paper and where.group == "full" else None

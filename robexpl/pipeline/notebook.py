@@ -19,6 +19,8 @@ from robexpl.study import places, plan, provenance, sizes
 TEXT = "only its text changed"  # the reason that needs no run
 # a word with the path of a cell's temporary file, such as /tmp/ipykernel_1/2.py; what stands before its first slash
 CELL_PATH = re.compile(r"(?<!\S)([^\s/]*+)\S*/ipykernel_\d+/\d+\.py")
+# what study.yaml says of the machines that compute, and the comment before it: no result rests on that
+MACHINES = re.compile(rb"\n+(#[^\n]*\n)*cluster:\n([ #][^\n]*\n?)*")
 
 
 def digest(content: Any) -> str:
@@ -53,7 +55,7 @@ def make_key(source: Path, params: dict[str, Any]) -> str:
     files, entries = [], []
     try:
         used = provenance.cells_code([cell.text for cell in code])
-        files = [sha256(path.read_bytes()) for path in tables() if f'"{path.name}"' in used]
+        files = [sha256(MACHINES.sub(b"\n", path.read_bytes())) for path in tables() if f'"{path.name}"' in used]
     except (SyntaxError, ValueError) as error:  # the run itself will say so
         used = str(error)
     if source.parent == places.ROOT / "notebooks" and source.stem in {entry.name for entry in plan.NOTEBOOKS}:

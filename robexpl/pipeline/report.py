@@ -11,7 +11,7 @@ from pathlib import Path
 
 from robexpl import data
 from robexpl.files import DataError, make_folder, sha256
-from robexpl.pipeline import execute, notebook, paper, prepare, template
+from robexpl.pipeline import cluster, execute, notebook, paper, prepare, template
 from robexpl.pipeline.commands import Failure, first_line, say
 from robexpl.pipeline.workers import Job, share
 from robexpl.study import places, plan, sizes
@@ -91,8 +91,12 @@ def chosen(profile: str, only: str | None = None) -> list[Made]:
     return [made for made, known in names.items() if only is None or known & set(only.split(","))]
 
 
-def report(where: Target, wanted: list[Made], *, jobs: int, force: bool = False) -> None:
-    """Make the notebooks that are not current: prepare what they need, then execute them in processes of their own."""
+def report(
+    where: Target, wanted: list[Made], *, jobs: int, force: bool = False, on: cluster.Cluster | None = None
+) -> None:
+    """Make the notebooks that are not current: prepare what they need, on a cluster or in processes of this machine,
+    then execute them in processes of their own.
+    """
     reasons = where.stale(wanted)
     reasons = {made: reasons.get(made, "asked to") for made in wanted if force or made in reasons}
     if not reasons:
@@ -101,7 +105,11 @@ def report(where: Target, wanted: list[Made], *, jobs: int, force: bool = False)
     for reason in dict.fromkeys(reasons.values()):
         say(f"       {reason}: {', '.join(name_of(made) for made, why in reasons.items() if why == reason)}")
     if needed := [made for made, reason in reasons.items() if reason != notebook.TEXT]:
-        prepare.prepare(plan.cells(where.profile, where.seeds, needed), jobs=jobs, group=where.group)
+        cells = plan.cells(where.profile, where.seeds, needed)
+        if on:
+            cluster.compute(cells, cluster=on, group=where.group)
+        else:
+            prepare.prepare(cells, jobs=jobs, group=where.group)
     run = partial(execute.run, generated=where.generated, group=where.group, force=force)
     calls = {made: partial(run, source(made), where.out(made), where.params(made)) for made in reasons}
     todo, log = [Job(name_of(made), calls=[call]) for made, call in calls.items()], places.build_dir() / "log"

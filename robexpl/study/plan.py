@@ -66,6 +66,11 @@ class Cell:
         """Whether it needs other networks than its own, which should be trained before it starts."""
         return any(len(_networks(argument)) > 1 for argument in self.arguments)
 
+    @property
+    def networks(self) -> set[Network]:
+        """The trained networks that it needs, a training its own."""
+        return set().union(*map(_networks, self.arguments))
+
     def __str__(self) -> str:
         return f"{self.stage} {self.owner or self.about.data.dataset}"
 
