@@ -17,6 +17,7 @@ TOLERANCE := 0.02
 SETTINGS := PYTHON VENV SEEDS JOBS FORCE NAME DATASET TARGET PROFILE CLUSTER TOLERANCE ALLOW_CUDA
 UNKNOWN  := $(filter-out $(SETTINGS) .% ROBEXPL_% PIP_%,$(foreach v,$(.VARIABLES),$(if $(findstring command,$(origin $v)),$v)))
 $(if $(strip $(UNKNOWN)),$(error unknown variable $(strip $(UNKNOWN)); known: $(SETTINGS)))
+$(if $(CLUSTER),$(if $(filter-out demo report,$(MAKECMDGOALS)),$(error expected CLUSTER for demo or report alone, got it for $(MAKECMDGOALS))))
 $(if $(filter-out 1,$(FORCE)),$(error expected FORCE=1 or nothing, got FORCE=$(FORCE)))
 $(if $(filter 1,$(words $(VENV))),,$(error expected VENV as a path without spaces, relative to this folder, got VENV=$(VENV)))
 # An environment that is there keeps the Python it was made with, whatever PYTHON says.
@@ -35,7 +36,7 @@ demo: $(READY)  ## everything from nothing on embedded data, to build/demo/paper
 	@$(PIPE) report --profile demo $(REPORT)
 test: $(READY)  ## unit tests, and the small notebooks executed and compared: 3 to 4 minutes, offline
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
-test-slow: $(READY)  ## a small report killed, crowded, out of room and damaged: 9 minutes, then the README's table of it
+test-slow: $(READY)  ## a small report killed, crowded, on a cluster, out of room and damaged: 12 minutes, then the README's table of it
 	ROBEXPL_TRUST=paper/trust.json $(VENV)/bin/python -m pytest -m slow
 	$(PIPE) readme
 test-kernels: $(READY)  ## what holds numbers, with the instructions of older processors: 4 minutes, offline

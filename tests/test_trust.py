@@ -311,7 +311,9 @@ def test_jobs_of_slurm_give_the_same_bytes_and_are_cancelled(
     subprocess.run(["scancel", "--signal=KILL", "--batch", running[0]], env=slurm.environment, check=True)
     code, text = ends(process)
     assert code == 0, text
-    assert re.search(rf"^lost   job {running[0]} died: .* what it had left come again$", text, flags=re.MULTILINE), text
+    assert re.search(
+        rf"^lost   job {running[0]} (died|was cancelled): .* what it had left come again$", text, flags=re.MULTILINE
+    ), text
     assert "warning" not in text
     assert slurm.results() == uninterrupted
     assert slurm.left_over() == []

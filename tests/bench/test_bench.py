@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import dataclass
 
 import bench
 import hotpaths
@@ -9,12 +10,14 @@ import pandas as pd
 import peers
 import plots
 import pytest
+import scaling
 import torch
 
 from robexpl.models import mlp
-from robexpl.pipeline import commands
+from robexpl.pipeline import cluster, commands
 from robexpl.regimes import Adversary
 from robexpl.seeds import torch_generator
+from robexpl.study import plan
 
 LIBRARIES = {*peers.ATTACKS, "dice-ml", *peers.SIMILARITIES}
 MODULES = ("foolbox", "torchattacks", "art", "dice_ml", "pytorch_msssim", "torchmetrics", "kornia")
@@ -132,3 +135,49 @@ def test_a_stopped_benchmark_says_so_in_one_line(monkeypatch, capsys):
     monkeypatch.setattr(peers, "install", stopped)
     assert bench.main([]) == 130
     assert capsys.readouterr().err == "STOPPED bench: nothing was changed\n"
+
+
+# Workers
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A cell of which nothing but its time counts."""
+
+    seconds: float
+    stage: str = "attack"
+    arguments: tuple = ()
+
+
+def test_a_simulated_cluster_has_the_makespan_that_one_counts_by_hand() -> None:
+    tasks = [cluster.Task(str(number), cells=[Timed(90.0)], cost=90.0) for number in range(6)]
+    seconds = lambda task: sum(cell.seconds for cell in task.cells)  # noqa: E731
+    for workers, makespan in {1: 6 * 95.0, 2: 3 * 95.0, 4: 2 * 95.0, 6: 95.0, 9: 95.0}.items():
+        assert scaling.simulate(tasks, workers, seconds, 5.0) == makespan
+    rows = scaling.simulation(tasks, seconds, 0.0).set_index("workers")
+    assert rows.loc[8, ["work_seconds", "makespan_seconds", "longest_task", "longest_chain"]].tolist() == [
+        540,
+        90,
+        90,
+        90,
+    ]
+    assert rows.loc[8, "efficiency"] == 6 / 8
+
+
+def test_a_simulated_task_waits_for_its_network() -> None:
+    tasks = [
+        cluster.Task("search", cells=[Timed(30.0, "search")], needs={"net"}, cost=30.0),
+        cluster.Task("train", cells=[Timed(50.0, "train", ("net",))], cost=50.0),
+    ]
+    seconds = lambda task: sum(cell.seconds for cell in task.cells)  # noqa: E731
+    assert scaling.simulate(tasks, 2, seconds, 1.0) == 82
+    assert scaling.path(tasks, seconds) == 80
+    assert [task.name for task in tasks] == ["search", "train"]
+
+
+def test_costs_are_measured_on_networks_of_one_epoch() -> None:
+    cells = plan.cells("demo", 1)
+    short = [scaling.shortened(cell) for cell in cells]
+    epochs = {network.epochs for cell in short for network in cell.networks if cell.owner == network}
+    assert epochs == {1}
+    assert list(map(scaling.kind, short)) == list(map(scaling.kind, cells))
