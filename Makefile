@@ -5,7 +5,7 @@ SHELL         := bash
 MAKEFLAGS     += --no-builtin-rules --warn-undefined-variables --no-print-directory
 .DEFAULT_GOAL := help
 .ONESHELL:
-.PHONY: help demo test test-slow test-kernels test-all report notebook current verify golden bench lint lab clean
+.PHONY: help demo test test-slow test-kernels test-all report notebook current verify golden bench site lint lab clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -58,13 +58,15 @@ bench: $(READY)  ## measure the hot paths against their peers, and workers, to p
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/bench/bench.py
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/bench/scaling.py
 	$(PIPE) readme
+site: $(READY)  ## front page, notebooks, paper, library and explorer as a site, to build/site: a minute, offline
+	@$(PIPE) site
 lint: $(READY)  ## ruff: seconds
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 lab: $(READY)  ## JupyterLab, where a double click opens a template as a notebook
 	@JUPYTER_CONFIG_PATH="$$PWD/.ci/lab$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" $(VENV)/bin/python -m jupyter lab
 clean:  ## remove caches, logs, the demo and other builds: a second; committed results stay
-	@cd "$${ROBEXPL_BUILD:-build}" 2>/dev/null && rm -rf cache demo failed locks log notebooks scratch torch ./*-seeds* || true
+	@cd "$${ROBEXPL_BUILD:-build}" 2>/dev/null && rm -rf cache demo failed locks log notebooks scratch site torch ./*-seeds* || true
 $(READY): environment.yml constraints.txt pyproject.toml .ci/setup.py
 	@"$(PYTHON)" .ci/setup.py "$(VENV)"
 	touch $@

@@ -78,11 +78,11 @@ def imported(paths: Iterable[Path]) -> set[str]:
 
 KERNEL = ROOT / "robexpl" / "metrics" / "_kernel.py"  # numba's, which is optional
 TESTS = sources("tests") | {ROOT / "conftest.py"}
-JOBS = ROOT / "robexpl" / "pipeline" / "jobs.py"  # a cluster's, which is optional
-STUDY = sources("robexpl/study", "robexpl/pipeline", "notebooks") - {JOBS}
-CORE = sources("robexpl") - STUDY - {KERNEL, JOBS} | {
-    ROOT / "robexpl" / "study" / "sizes.py"
-}  # the README uses it, too
+JOBS = {ROOT / "robexpl" / "pipeline" / "jobs.py"}  # a cluster's, which is optional
+SITE = {ROOT / "robexpl" / "pipeline" / "site.py"}
+STUDY = sources("robexpl/study", "robexpl/pipeline", "notebooks") - JOBS - SITE
+OWN = sources("robexpl/study", "robexpl/pipeline") | {KERNEL}
+CORE = sources("robexpl") - OWN | {ROOT / "robexpl" / "study" / "sizes.py"}  # the README uses it, too
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +148,9 @@ def test_what_each_room_imports_is_what_its_extra_brings(project: dict[str, Any]
     assert imported(CORE) == asked(project)
     assert asked(project, "fast") - asked(project) == imported({KERNEL}) - imported(CORE) == {"numba"}
     assert imported(STUDY | {KERNEL}) <= asked(project, "report")
-    assert asked(project, "cluster") - asked(project, "report") == {"submitit"} <= imported({JOBS})
-    assert imported({JOBS}) <= asked(project, "cluster")
+    assert asked(project, "cluster") - asked(project, "report") == {"submitit"} <= imported(JOBS)
+    assert imported(JOBS) <= asked(project, "cluster")
+    assert imported(SITE) <= asked(project, "site")
     assert imported(TESTS) <= asked(project, "test")
     bench = {path for path in sources("tests/bench") if not path.name.startswith("test_")}
     assert imported(bench) <= asked(project, "bench")

@@ -15,6 +15,7 @@ COMMANDS = {
     "golden": ("execute the small notebooks afresh and store them for the tests", "--jobs"),
     "paper": ("compile the paper of a profile", "--profile --seeds --output"),
     "readme": ("fill in the results of the README", ""),
+    "site": ("make the site, to build/site", "--output"),
 }
 OPTIONS: dict[str, dict[str, Any]] = {  # of all commands, and what is different for one
     "template": {"type": Path},
@@ -30,7 +31,8 @@ OPTIONS: dict[str, dict[str, Any]] = {  # of all commands, and what is different
     "--force": {"action": "store_true", "help": "take no notebook for current"},
     "--paper": {"action": "store_true", "help": "compile the paper, and fill the README of the full study"},
     "--only": {"metavar": "A,B", "help": "these notebooks alone"},
-    "--output": {"type": Path, "metavar": "PDF"},
+    "paper --output": {"type": Path, "metavar": "PDF"},
+    "site --output": {"type": Path, "metavar": "FOLDER"},
 }
 
 
@@ -84,6 +86,19 @@ def run(options: Namespace) -> int | None:
             return paper.write(options.profile, where.generated, output, own=not where.seeds)
         case "readme":
             return readme.main()
+        case "site":
+            return site_of(options.output)
+
+
+def site_of(output: Path | None) -> None:
+    """Make the site in a folder, by default build/site."""
+    from robexpl.study import places
+
+    try:
+        from robexpl.pipeline import site
+    except ModuleNotFoundError as error:
+        raise Failure(f"{error.name} is not installed; for the site: pip install -e '.[site]'", 2) from None
+    site.build((output or places.build_dir() / "site").absolute())
 
 
 def main(argv: list[str] | None = None) -> int:
