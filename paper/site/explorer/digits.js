@@ -130,8 +130,8 @@ class Digits {
     }
     byId("attacker").value = state.attack;
     byId("eps").value = String(state.eps);
-    this.runTo(state.at);
     this.showPoints();
+    this.runTo(state.at);
     this.showAttacks();
   }
 
@@ -155,14 +155,15 @@ class Digits {
     const run = ++this.playing;
     byId("play").textContent = "Play from the start";
     this.searches = this.newSearches();
-    this.curves = this.searches.map((search) => [search.probability]);
+    byId("told").textContent = "";
     while (!this.ended && (at < 0 || this.step < at)) {
       const until = performance.now() + 25;
       while (performance.now() < until && !this.ended && (at < 0 || this.step < at)) this.advance(1);
-      byId("told").textContent = `Searching, step ${this.step.toLocaleString("en")} …`;
+      byId("progress").textContent = `Searching, step ${this.step.toLocaleString("en")} …`; // seen, not read out
       await new Promise((next) => setTimeout(next));
       if (run !== this.playing) return;
     }
+    byId("progress").textContent = "";
     this.state.at = at;
     this.show(true);
   }
