@@ -24,7 +24,6 @@ $(if $(filter 1,$(words $(VENV))),,$(error expected VENV as a path without space
 OTHER := $(if $(findstring command,$(origin PYTHON)),$(shell [ ! -e "$(VENV)/pyvenv.cfg" ] || { \
   v=$$("$(PYTHON)" -c 'import platform; print(platform.python_version())' 2>&1) && grep -q "^version[a-z_]* = $$v" "$(VENV)/pyvenv.cfg"; } || echo other))
 $(if $(OTHER),$(error $(VENV) was made with another Python than PYTHON=$(PYTHON); remove it, or name a new one with VENV=))
-
 READY   := $(VENV)/.ready
 PIPE    := $(VENV)/bin/python -m robexpl.pipeline
 OPTIONS  = $(if $(SEEDS),--seeds "$(SEEDS)") $(if $(JOBS),--jobs "$(JOBS)")
@@ -55,8 +54,7 @@ golden: $(READY)  ## execute the small notebooks afresh and store them for the t
 	@$(PIPE) golden $(if $(JOBS),--jobs "$(JOBS)")
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/test_tables.py
 bench: $(READY)  ## measure the hot paths against their peers, and workers, to paper/generated/bench-*.csv: 12 to 16 minutes
-	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/bench/bench.py
-	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/bench/scaling.py
+	for part in bench scaling; do OMP_NUM_THREADS=1 $(VENV)/bin/python "tests/bench/$$part.py"; done
 	$(PIPE) readme
 site: $(READY)  ## front page, notebooks, paper, library and explorer as a site, to build/site: a minute, offline
 	@$(PIPE) site
