@@ -3,7 +3,7 @@
 The unit of replication is the seed of a network; factuals are nested in it, and crossed with it where seeds draw from
 the same test rows. An interval is Student's, on the means of the seeds: it was a bootstrap of seeds and of factuals
 within them, which counts what varies between factuals twice, and not at all what seeds share by meeting the same rows
-(tests/bench/coverage.py has the coverage of both). With one seed an interval covers the draw of factuals alone.
+(tests/bench/simulations.py has the coverage of both). With one seed an interval covers the draw of factuals alone.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What intervals and rules do where the truth is known: `python tests/bench/coverage.py` writes bench-coverage.csv.
+"""What intervals and rules do where the truth is known: `python tests/bench/simulations.py` writes bench-coverage.csv.
 
 Studies are simulated with the components of variance that the notebook `anchors` measured in the condition `corrected`:
 networks, factuals, and the rest (factuals crossed with networks, and repeated searches). The effect of a factual is
@@ -85,9 +85,11 @@ def rates(design: Design, seeds: int, smallest: float, studies: int, rng: np.ran
 
     wrong: with no effect, `lower` supported, contradicted or reversed, `equal` and `unordered` contradicted; at_edge:
     with steps of exactly the smallest effect, `lower` or `equal` supported; power: with steps of twice the smallest
-    effect `lower` supported, without any effect `equal` supported.
+    effect `lower` supported, without any effect `equal` supported. detectable: the step, in multiples of the smallest
+    effect, at which `lower` is supported in 80 % of the studies.
     """
     found: dict[str, list[bool]] = {}
+    needed = []
     for _ in bar(range(studies), desc=f"{seeds} networks"):
         mean, rows = study(design, seeds, rng)
         null, edge, real = (said(rows, -factor * smallest, smallest) for factor in (0, 1, 2))
@@ -104,9 +106,10 @@ def rates(design: Design, seeds: int, smallest: float, studies: int, rng: np.ran
             "power_lower": real["lower"] == "supported",
             "power_equal": null["equal"] == "supported",
         }
+        needed.append(together["high"].max() / smallest + 1)
         for name, holds in now.items():
             found.setdefault(name, []).append(bool(holds))
-    return {name: float(np.mean(holds)) for name, holds in found.items()}
+    return {**{name: float(np.mean(holds)) for name, holds in found.items()}, "detectable": np.quantile(needed, 0.8)}
 
 
 def cells(studies: int) -> Iterator[dict[str, object]]:
