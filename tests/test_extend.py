@@ -66,7 +66,7 @@ FILES = {
             """Perturb x (n, d) by half a step of FGSM."""
             return fgsm(model, x, y, eps=eps / 2, bounds=bounds)
         ''',
-    "robexpl/generators/wachter.py": '''
+    "robexpl/generators/plain.py": '''
         """The search without an energy term."""
         from dataclasses import replace
 
@@ -130,7 +130,7 @@ SMALL = {  # so that it takes seconds
     "runs: 3\n    factuals: 30\n    steps: 200": "runs: 2\n    factuals: 12\n    steps: 20",
     "factuals: 20, regimes": "factuals: 12, regimes",
     "architecture: {image: mlp, tabular: mlp}": "architecture: {image: mlp, tabular: tanh}",
-    "generator: ecco": "generator: wachter",
+    "generator: ecco": "generator: plain",
     "k: [1, 2, 5, 10, 20, 50, 100]}": "k: [1, 2, 5, 10, 20]}",  # the smallest class of wine has 44 rows
 }
 
@@ -194,7 +194,7 @@ def test_a_new_notebook_architecture_generator_and_claim_are_used(copy: Path) ->
 from robexpl.study import claims, grid, sizes
 study = sizes.load("demo", "wine")
 assert "Tanh" in str(grid.of_seed(study, sizes.primary(), 0)["weak"].model())
-assert grid.main(study)[0].search.generator == "wachter"
+assert grid.main(study)[0].search.generator == "plain"
 assert "extra-claim" in [claim["id"] for claim in claims.load()]
 """
     run(copy, "-c", script)

@@ -2,6 +2,7 @@
 CE(f(z), t) + l1 ||z - x||_1 + energy (-f_t(z) + reg f_t(z)^2), f the logits, t the target class, no conformal term.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 
 import torch
@@ -58,12 +59,14 @@ class Counterfactuals:
 def search(
     model: nn.Module, x: Tensor, target: Tensor, *, settings: Settings, stop: str, bounds: Bounds,
     generator: torch.Generator | None = None, start: Tensor | None = None, labels: Tensor | None = None,
+    penalty: Callable[[Tensor], Tensor] | None = None,
 ) -> Counterfactuals:  # fmt: skip
     """Search a counterfactual of class target (n,) for each factual x (n, d), every row on its own, inside `bounds`.
     Starts at `start` or x + start_noise N(0, I) from `generator`. A row stops where its target probability reaches
     `threshold` and, by "generator_conditions", each component of the gradient is below `tolerance`: checked before each
-    of at most `steps` steps. `labels`, if given, must differ from `target`. Raises ValueError for NaN, shapes that do
-    not fit, factuals outside the box and an unknown stop.
+    of at most `steps` steps. `labels`, if given, must differ from `target`. `penalty` maps logits (n, classes) to the
+    gradient, with respect to them, of one more term of the objective. Raises ValueError for NaN, shapes that do not
+    fit, factuals outside the box and an unknown stop.
     >>> how = {"settings": Settings(start_noise=0), "stop": "decision_threshold", "bounds": (0, 1)}
     >>> search(nn.Identity(), torch.tensor([[0.6, 0.4]]), torch.tensor([1]), **how).steps
     tensor([2])
@@ -76,6 +79,7 @@ def search(
     same = 0 if labels is None else int((checks.labels(labels, len(x)) == one_hot.argmax(1)).sum())
     checks.refuse_unless(not same, f"expected targets that differ from the factuals' classes, got {same} that do not")
     start = start_from(x, settings.start_noise, generator, start)
+    run = run if penalty is None else _penalised(run, penalty)
     rows = bar(blocks(max(1, BLOCK // x.shape[1]), x, start, one_hot), desc="counterfactuals")
     parts = [_descend(run, *part, settings, stop, box) for part in rows]
     return Counterfactuals(*(torch.cat(column) for column in zip(*parts, strict=True)))
@@ -95,6 +99,17 @@ def gradient(run: Vjp, z: Tensor, one_hot: Tensor, settings: Settings) -> tuple[
     result = pull(torch.addcmul(others, slope[:, None], one_hot))
     refuse_infinite("gradients", result)
     return result, own.sum(1), target_logit
+
+
+def _penalised(run: Vjp, penalty: Callable[[Tensor], Tensor]) -> Vjp:
+    """Return a function as `run` whose pullback adds the gradient of a penalty of the logits."""
+
+    def both(z: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        logits, pull = run(z)
+        more = penalty(logits)  # before the logits' memory is used again
+        return logits, lambda v: pull(v + more)
+
+    return both
 
 
 def _descend(run: Vjp, x: Tensor, z: Tensor, one_hot: Tensor, how: Settings, stop: str, box: Pair) -> list[Tensor]:

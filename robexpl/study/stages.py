@@ -1,7 +1,7 @@
 """The expensive stages: train, attack, search, score. Each is computed once and kept; its arguments say all of it.
 
-An argument that names a dataset, an architecture, an attack, a generator or a distance metric brings the code of its
-file into the key (`code`), so that only what a result rests on recomputes it.
+An argument that names a dataset, an architecture, an attack, a generator or a measure brings the code of its file into
+the key (`code`), so that only what a result rests on recomputes it.
 """
 
 from dataclasses import dataclass, replace
@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robexpl import attacks, generators, metrics
+from robexpl import attacks, generators, measures
 from robexpl.attacks import start_points
 from robexpl.data import Dataset
+from robexpl.measures import _judges
 from robexpl.seeds import numpy_generator, torch_generator
 from robexpl.study.cache import cached, checkpoint_path
 from robexpl.study.factuals import Agreed, Draw, Pairs
@@ -52,7 +53,8 @@ class Search:
 
     def code(self) -> tuple:
         """Return the functions whose code the counterfactuals rest on."""
-        return (generators.module(self.generator).search,)
+        module = generators.module(self.generator)
+        return tuple(getattr(module, name) for name in ("search", "fitted") if hasattr(module, name))
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,40 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Seen(Reference):
+    """Reference points as a network sees them, for measures of faithfulness."""
+
+    subject: Subject
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The judges of a dataset, classifiers of images that are never explained."""
+
+    data: Data
+
+    def code(self) -> tuple:
+        """Return the functions whose code their weights rest on."""
+        return (_judges.learn,)
+
+
+@dataclass(frozen=True)
 class Measure:
-    """Implausibility by a distance metric: the mean distance to the k nearest training points of the target class."""
+    """A measure of plausibility or faithfulness, by the name of its file, and its number of neighbours.
+    Of a distance metric: implausibility, the mean distance to the k nearest training points of the target class.
+    """
 
     distance: str
     k: int
 
     def code(self) -> tuple:
         """Return the functions whose code the scores rest on."""
-        module = metrics.module(self.distance)
-        return module.prepare, module.distances
+        module = measures.module(self.distance)
+        return tuple(getattr(module, name) for name in ("prepare", "distances") if hasattr(module, name))
+
+    def marked(self, mark: str) -> bool:
+        """Tell whether a measure's file has a mark: SET, NETWORK or JUDGES."""
+        return bool(getattr(measures.module(self.distance), mark, False))
 
 
 @cached
@@ -119,18 +145,28 @@ def search(wanted: Search) -> dict[str, Tensor]:
     x = dataset.x_test[drawn["row"]]
     names = (wanted.stop,) if wanted.draw is None else (wanted.stop, wanted.draw)
     generator = torch_generator(subject.data.seed, wanted.stream, *names)
-    how = {"settings": wanted.settings, "stop": wanted.stop, "bounds": dataset.bounds, "labels": drawn["label"]}
-    found = generators.module(wanted.generator).search(model, x, drawn["target"], generator=generator, **how)
+    module, settings = generators.module(wanted.generator), wanted.settings
+    settings = module.fitted(settings, model, dataset) if hasattr(module, "fitted") else settings
+    how = {"settings": settings, "stop": wanted.stop, "bounds": dataset.bounds, "labels": drawn["label"]}
+    found = module.search(model, x, drawn["target"], generator=generator, **how)
     with torch.no_grad():
         correct = model(x).argmax(1) == drawn["label"]
     return {**drawn, "factual": x, "correct": correct, **vars(found)}
 
 
 @cached
+def judges(wanted: Judges) -> dict[str, Tensor]:
+    """Train the judges of a dataset; keep their weights."""
+    known = wanted.data.load()
+    return _judges.learn(known.x_train, known.y_train, known.image_shape, wanted.data.seed)
+
+
+@cached
 def score(of: Search | Reference, measure: Measure) -> dict[str, Tensor]:
-    """Score counterfactuals or reference points: their implausibility (n,)."""
-    data, rows = getattr(of, "subject", of).data, slice(None)
-    known = neighbours(data.shared(), measure.distance)
+    """Score counterfactuals or reference points by a measure (n,)."""
+    subject, rows = getattr(of, "subject", None), slice(None)
+    data = subject.data if subject else of.data
+    by = prepared(data.shared(), measure, subject if measure.marked("NETWORK") else None)
     if isinstance(of, Search):
         found = search(of)
         x, target = found["x"], found["target"]
@@ -138,20 +174,22 @@ def score(of: Search | Reference, measure: Measure) -> dict[str, Tensor]:
         drawn, dataset = of.factuals.take(data), data.load()
         target = drawn["target"]
         x = points(of.point, dataset, dataset.x_test[drawn["row"]], target, seed=data.seed)
-        if of.point in ("mean", "blank"):  # one point for each class: score it once
+        if of.point in ("mean", "blank") and not measure.marked("SET"):  # one point for each class: score it once
             target, rows = target.unique(return_inverse=True)
             x = x[torch.stack([(rows == i).nonzero()[0, 0] for i in range(len(target))])]
         elif of.point in ("real_noisy", "uniform"):  # nothing is paired with these two
             x, target = x[: of.factuals.per_run], target[: of.factuals.per_run]
-    return {"implausibility": metrics.implausibility(x, target, known, k=measure.k)[rows]}
+    return {"implausibility": by(x, target)[rows]}
 
 
-@lru_cache(maxsize=2)
-def neighbours(data: Data, distance: str) -> metrics.Reference:
-    """Return the training points by class, prepared once for a distance and shared by all networks on the same data."""
-    loaded = data.load()
-    shape = loaded.image_shape or metrics.IMAGE_SHAPE
-    return metrics.reference(loaded.x_train, loaded.y_train, distance=distance, image_shape=shape)
+@lru_cache(maxsize=12)
+def prepared(data: Data, measure: Measure, subject: Subject | None = None) -> measures.Score:
+    """Return what scores rows by a measure, with all that it learns of the training points and of a network learnt."""
+    known, asked = data.load(), measure.marked("JUDGES")
+    weights = judges(Judges(data)) if known.image_shape and asked else None
+    model = subject.model() if subject else None
+    about = known.image_shape, measure.k, data.seed, known.bounds, model, weights
+    return measures.prepare(measure.distance, measures.Known(known.x_train, known.y_train, *about))
 
 
 def points(point: str, dataset: Dataset, factual: Tensor, target: Tensor, *, seed: int) -> Tensor:
