@@ -10,26 +10,28 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from robexpl import checks
+from robexpl import checks, measures
+from robexpl.measures import _judges
 from robexpl.models.mlp import HIDDEN
 from robexpl.regimes import ADVERSARIES, Adversary
-from robexpl.study import audit, grid, proofs, sizes, stages, variations
+from robexpl.study import audit, grid, judging, proofs, sizes, stages, variations
 from robexpl.study.factuals import Draw
 from robexpl.study.grid import Measured, Point
 from robexpl.study.networks import Itself, Network
 from robexpl.study.proofs import Certified, Distances
 from robexpl.study.sizes import Study
-from robexpl.study.stages import Attacked, Reference, Search
+from robexpl.study.stages import Attacked, Judges, Reference, Search, Seen
 
 # Seconds on one core, about: per step of an adversary and of a search, whatever its size; per row and weight of a step;
 # per pair of rows and input of a distance. Their proportions order the work; the time left is measured.
 ADVERSARY_STEP, SEARCH_STEP, ROW_WEIGHT, PAIR_INPUT = 1.2e-4, 4e-4, 1.5e-10, 3.2e-9
+JUDGE_STEP, JUDGE_PIXEL = 1.5e-3, 1.5e-7  # of the training of a judge: per step, and per row and input of a step
 BATCH, BLOCK, EARLY = 32, 256, 0.1  # EARLY: share of the steps that a search for the decision threshold takes, about
 STAGES = {
-    Network: ("train",), Attacked: ("attack",), Search: ("search", "score"), Reference: ("score",),
-    Distances: ("distance",), Certified: ("certificate",),
+    Network: ("train",), Attacked: ("attack",), Judges: ("judges",), Search: ("search", "score"), Reference: ("score",),
+    Seen: ("score",), Distances: ("distance",), Certified: ("certificate",),
 }  # fmt: skip
-ORDER = ("train", "attack", "distance", "certificate", "search", "score")
+ORDER = ("judges", "train", "attack", "distance", "certificate", "search", "score")
 Lists = tuple[Callable[[Study], list[Point] | list[Measured]], ...]
 
 
@@ -90,12 +92,16 @@ class Cell:
         if isinstance(first, Attacked):
             passes, n = 1 + dict(first.attack.settings).get("steps", 1), first.rows or len(data.x_test)
             return passes * (ceil(n / BLOCK) * ADVERSARY_STEP + n * row)
+        if isinstance(first, Judges):
+            steps = _judges.JUDGES * min(_judges.STEPS, _judges.PASSES * ceil(rows / _judges.BATCH))
+            return steps * (JUDGE_STEP + 2 * _judges.BATCH * inputs * JUDGE_PIXEL)
         drawn = first.factuals
         n = drawn.runs * drawn.per_run if isinstance(drawn, Draw) else getattr(drawn, "most", 5)
         if self.stage == "search":
             steps = first.settings.steps * (EARLY if first.stop == "decision_threshold" else 1)
             return steps * (SEARCH_STEP + n * row)
-        return n * rows / data.n_classes * inputs * PAIR_INPUT
+        cost = getattr(measures.module(self.arguments[1].distance), "COST", rows / data.n_classes * PAIR_INPUT)
+        return n * inputs * cost
 
 
 def _networks(value: Any) -> set[Network]:
@@ -111,6 +117,10 @@ def cells_of(entries: Iterable[Point | Measured]) -> Iterator[Cell]:
         what = entry.search if isinstance(entry, Point) else entry.what
         for needed in [*sorted(_networks((what, getattr(entry, "counting", ()))), key=str), what]:
             for stage in STAGES.get(type(needed), ()):
+                if stage == "score" and entry.measure.marked("JUDGES"):
+                    data = getattr(needed, "subject", needed).data
+                    if sizes.image_shape(data.dataset):
+                        yield Cell("judges", (Judges(data.shared()),))
                 yield Cell(stage, (needed, entry.measure) if stage == "score" else (needed,))
 
 
@@ -145,6 +155,12 @@ NOTEBOOKS = (
     Notebook(
         "anchors", (grid.main, grid.reference, grid.without_noise, grid.components),
         images=(grid.control, grid.control_attacks),
+    ),
+    Notebook(
+        "measures", (
+            judging.points, judging.counterfactuals, judging.seen, judging.explained, judging.generated,
+            judging.out_of_range,
+        ),
     ),
     Notebook("models", (grid.networks, grid.robustness, grid.checks)),
     Notebook("rq2", (grid.main, grid.robustness)),
