@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -65,8 +66,12 @@ def weights(study: Study) -> list[Point]:
 
 
 def most_neighbours(study: Study) -> int:
-    """Return the largest number of neighbours that every class has: the training rows of the smallest."""
-    known = network(study, "standard", 0, sizes.primary()).data.load()
+    """Return the largest number of neighbours that every class of a table of one's own has: the rows of the smallest.
+    The study's own datasets have enough for what its settings try, and are not loaded to plan it.
+    """
+    if ".csv:" not in study.dataset:
+        return sys.maxsize
+    known = network(study, "standard", study.first, sizes.primary()).data.load()
     return int(known.y_train.bincount(minlength=known.n_classes).min())
 
 
