@@ -385,6 +385,11 @@ def wrong(**changes) -> dict:
         ({"image_shape": 8, "distance": "l1"}, "expected image_shape as (height, width), got 8"),
         ({"distance": "ssim_cropped"}, "expected images larger than 10 pixels for ssim_cropped, got (8, 8)"),
         ({"image_shape": (28, 28)}, "expected image_shape (height, width) with 64 pixels for reference_x"),
+        (
+            {"image_shape": (3, 3)},
+            "expected image_shape (height, width) with 64 pixels for reference_x, got (3, 3); for tabular data name "
+            "another distance, such as euclidean",
+        ),
         ({"x": torch.full((3, 64), math.nan)}, "expected finite numbers in x"),
         ({"x": torch.zeros(3, 63)}, "expected x of shape (n, 64) as the reference points are, got (3, 63)"),
         ({"x": torch.zeros(64)}, "expected x of shape (n, d), got (64,)"),

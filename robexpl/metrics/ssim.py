@@ -48,6 +48,7 @@ def refuse_images(x: Tensor, image_shape: tuple[int, int], what: str) -> None:
     checks.points(x, what)
     checks.refuse_intensities(x, what)
     line = f"expected image_shape (height, width) with {x.shape[1]} pixels for {what}, got {image_shape}"
+    line += "; for tabular data name another distance, such as euclidean"
     checks.refuse_unless(image_shape[0] * image_shape[1] == x.shape[1], line)
 
 
