@@ -205,7 +205,7 @@ def refuse_model(
             drawn = not torch.equal(torch.get_rng_state(), state)  # though rows of zeros may not show it
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"expected a model of x {tuple(x.shape)} {x.dtype}, but it fails: {reason}") from None
+        raise ValueError(f"expected a model of x (n, {x.shape[1]}) {x.dtype}, but it fails: {reason}") from None
     finally:
         for m, name, part, value in kept:
             setattr(m, name, value if part.is_inference() else part.copy_(value))  # trying leaves no trace

@@ -619,17 +619,17 @@ MODELS: dict[str, tuple[object, str]] = {
         Then(lambda f: f.argmax(1, keepdim=True) == torch.arange(4)),
         "expected the model to map (n, d)",
     ),
-    "other inputs": (models.mlp(8, 4, 4), "expected a model of x (10, 12) torch.float32, but it fails: mat1 and mat2"),
-    "images": (nn.Conv2d(1, 2, 3), "expected a model of x (10, 12) torch.float32, but it fails: Expected 3D"),
-    "words": (nn.Embedding(3, 4), "expected a model of x (10, 12) torch.float32, but it fails: Expected tensor for ar"),
-    "double precision": (nn.Linear(12, 4).double(), "expected a model of x (10, 12) torch.float32, but it fails: mat1"),
+    "other inputs": (models.mlp(8, 4, 4), "expected a model of x (n, 12) torch.float32, but it fails: mat1 and mat2"),
+    "images": (nn.Conv2d(1, 2, 3), "expected a model of x (n, 12) torch.float32, but it fails: Expected 3D"),
+    "words": (nn.Embedding(3, 4), "expected a model of x (n, 12) torch.float32, but it fails: Expected tensor for ar"),
+    "double precision": (nn.Linear(12, 4).double(), "expected a model of x (n, 12) torch.float32, but it fails: mat1"),
     "dropout left on": (
         nn.Sequential(nn.Linear(12, 64), nn.Dropout(0.5), nn.Linear(64, 4)),
         "expected the same logits for the same row, got others: call model.eval() first",
     ),
     "normalisation left on": (
         nn.Sequential(nn.BatchNorm1d(12), nn.Linear(12, 4)),
-        "expected a model of x (10, 12) torch.float32, but it fails: Expected more than 1 value per channel",
+        "expected a model of x (n, 12) torch.float32, but it fails: Expected more than 1 value per channel",
     ),
 }
 

@@ -17,8 +17,9 @@ def prepare(model: nn.Module, x: Tensor, y: Tensor, bounds: Bounds, what: str = 
     checks.points(x)
     box = checks.box(bounds, x)
     checks.refuse_outside("x", x, *box)
-    checks.refuse_model(model, x)
-    run = vjp(model, tried=telling(x))
+    tried = telling(x)
+    checks.refuse_model(model, tried)
+    run = vjp(model, tried=tried)
     classes = run(x[:1])[0].shape[1]
     y = checks.labels(y, len(x), classes, what)
     return run, nn.functional.one_hot(y, classes).to(x.dtype), box

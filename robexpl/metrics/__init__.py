@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robexpl import checks, registry
-from robexpl.gradients import plainly, refuse_infinite
+from robexpl.gradients import plainly, refuse_infinite, telling
 from robexpl.metrics._neighbours import IMAGE_SHAPE, Reference, implausibility, nearest, reference
 from robexpl.metrics.ssim import ssim
 
@@ -39,7 +39,7 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor, *, chunk: int = 4096) -> fl
     checks.points(x)
     _, chunk = checks.positive(rows=len(x), chunk=chunk)
     y = checks.labels(y, len(x), what="y")
-    checks.refuse_model(model, x, gradients=False)
+    checks.refuse_model(model, telling(x), gradients=False)
     logits = torch.cat([model(rows) for rows in x.split(chunk)])  # (n, n_classes)
     fits = logits.ndim == 2 and len(logits) == len(x)
     checks.refuse_unless(fits, f"expected logits of shape ({len(x)}, n_classes), got {tuple(logits.shape)}")
