@@ -5,7 +5,7 @@ import warnings
 from types import ModuleType
 
 __version__ = "0.1.0"
-PARTS = ("attacks", "data", "generators", "gradients", "metrics", "models", "stats", "training")
+PARTS = ("attacks", "certify", "data", "exact", "generators", "gradients", "metrics", "models", "stats", "training")
 # the download library asks tqdm for a widget at import; where there are none, tqdm would say so in every notebook
 warnings.filterwarnings("ignore", message="IProgress not found")
 

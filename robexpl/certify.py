@@ -82,7 +82,8 @@ class _Ball:
 
     def margins(self, x: Tensor) -> Tensor:
         """Return the margins of points x (m, d) over every other class (m, classes - 1)."""
-        return torch.relu(x @ self.w.T + self.b) @ self.a.T + self.shifts[0]
+        logits = torch.relu(x @ self.w.T + self.b) @ self.v.T + self.c
+        return logits[:, self.y, None] - logits[:, [j for j in range(len(self.v)) if j != self.y]]
 
     def limits(self, which: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the least and the largest slope of each unit (m, h), the constants k and their absolute parts (m,)."""
@@ -145,8 +146,9 @@ def certify(
     """Prove or refute for each x (n, d) with class y (n,) that no x' in the box with |x' - x|_inf <= eps is of another.
     `model` is a perceptron with one hidden layer of ReLUs. An image is broken where x itself, its row of `tried` (n, d;
     points of an attack, brought into the ball) or a point met on the way has another class in double precision; it is
-    open once `nodes` subproblems did not decide it. So the number of nodes decides, not the speed of a machine. The
-    argument that a proof holds under rounding heads this file. Raises ValueError as attacks do, and for other models.
+    open once `nodes` subproblems did not decide it. So the number of nodes decides, not the speed of a machine. A proof
+    is about the network with these weights as real numbers; why it holds under rounding is said at the head of this
+    file. What is returned lies on the CPU. Raises ValueError as attacks do, and for other models.
     >>> from robexpl import models
     >>> network = models.mlp(2, 3, 2, generator=torch.Generator().manual_seed(0))
     >>> certify(network, torch.ones(1, 2), torch.tensor([0]), eps=0.01, bounds=(0, 1)).proven
@@ -159,9 +161,10 @@ def certify(
     checks.refuse_unless(len(layers) == 2, line)
     tried = x if tried is None else checks.points(tried, "tried")
     checks.refuse_unless(tried.shape == x.shape, f"expected tried of shape {tuple(x.shape)}, got {tuple(tried.shape)}")
-    network = [part.detach().double() for layer in layers for part in (layer.weight, layer.bias)]
+    network = [part.detach().double().cpu() for layer in layers for part in (layer.weight, layer.bias)]
+    x, tried, low, high, one_hot = (part.cpu() for part in (x, tried, *box, one_hot))
     wider = eps + 4 * torch.finfo(x.dtype).eps * (x.abs() + eps).double()
-    x, tried, (low, high) = x.double(), tried.double(), (edge.double() for edge in box)
+    x, tried, low, high = (part.double() for part in (x, tried, low, high))
     rows = zip(x, one_hot.argmax(1).tolist(), tried, wider, strict=True)
     decided = []
     for point, label, other, reach in bar(list(rows), desc="certificates"):

@@ -99,14 +99,14 @@ def _search(
     _, one_hot, box = prepare(model, x, y, bounds)
     layers, classes = relu_layers(model), one_hot.shape[1]
     checks.refuse_unless(layers is not None, f"expected a perceptron of ReLUs, got {type(model).__name__}")
-    double, z = copy.deepcopy(model).double(), x.double()
-    low, high = (edge.double().expand_as(z) for edge in box)
+    double, z, one_hot = copy.deepcopy(model).double().cpu(), x.double().cpu(), one_hot.cpu()
+    low, high = (edge.double().cpu().expand_as(z) for edge in box)
     if fixed is not None:
         checks.refuse_type("fixed", fixed, Tensor)
         right = fixed.dtype == torch.bool and fixed.shape == x.shape[1:]
         line = f"expected fixed as bool of shape {tuple(x.shape[1:])}, got {fixed.dtype} {tuple(fixed.shape)}"
         checks.refuse_unless(right, line)
-        low, high = torch.where(fixed, z, low), torch.where(fixed, z, high)
+        low, high = (torch.where(fixed.cpu(), z, side) for side in (low, high))
     low, high = torch.minimum(low, z), torch.maximum(high, z)  # x may lie outside by its rounding
     wanted = [goals(classes, label) for label in one_hot.argmax(1).tolist()]
     rows = [i for i, some in enumerate(wanted) for _ in some]
@@ -191,7 +191,8 @@ class _Search:
         if not np.isnan(start).any():
             best = self.better(best, start, self.nearest(rows, best[0], self.network.run(start)[1])[0])
         for _ in range(CUTS):
-            point, bound = self.nearest(rows, best[0])
+            point, lower = self.nearest(rows, best[0])
+            bound = max(bound, lower)
             if point is None:
                 break
             exact = self.nearest(rows, np.inf, self.network.run(point)[1])[0]  # free of the switches' tolerance

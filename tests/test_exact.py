@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from enumeration import distance, perceptron
-from helpers import Opaque
+from helpers import Opaque, linear
 
 from robexpl import attacks, exact, models
 from robexpl.generators import ecco
@@ -41,6 +41,17 @@ def test_the_smallest_perturbation_is_that_of_the_enumeration(norm, hidden, outp
     assert (model(found.x).argmax(1) != y)[there].all()
     torch.testing.assert_close(moved(found, x, norm)[there], found.distance[there])
     assert ((found.x >= LOW) & (found.x <= HIGH)).all()
+
+
+def test_of_a_linear_network_the_distances_have_a_closed_form() -> None:
+    """To the plane w x + b = 0: |w x + b| over the sum of the |w_i|, and over the largest of them in the L1 norm."""
+    w, b, x = torch.tensor([[1.0, -2.0, 0.5], [0.0, 1.0, 1.0]]), torch.tensor([0.1, 0.0]), 0.1 * rows(5, 3)
+    model = torch.nn.Sequential(linear(w, b)).double().requires_grad_(False)
+    y, gap = model(x).argmax(1), (model(x)[:, 0] - model(x)[:, 1]).abs() + exact.MARGIN
+    for norm, size in (("linf", 4.5), ("l1", 3.0)):
+        found = exact.smallest(model, x, y, bounds=(-5, 5), norm=norm)
+        torch.testing.assert_close(found.distance, gap / size)
+        assert found.optimal.all()
 
 
 @pytest.mark.parametrize("norm", exact.NORMS)
@@ -112,7 +123,7 @@ def test_no_attack_comes_nearer() -> None:
         assert (model(attacks.pgd(model, many, y[i].expand(64), start=start, **how)).argmax(1) == y[i]).all()
 
 
-def test_no_search_comes_nearer_and_the_generator_gives_the_same() -> None:
+def test_no_search_comes_nearer() -> None:
     model, x = perceptron(6, 8, 2, seed=3).float(), rows(8, 6).float()
     target = 1 - model(x).argmax(1)
     how = {"stop": "decision_threshold", "bounds": (LOW, HIGH), "labels": 1 - target}
@@ -174,7 +185,13 @@ def test_wrong_input_is_refused(changes, line) -> None:
         exact.closest(model, x, torch.zeros(3, dtype=torch.long), **{"bounds": (LOW, HIGH), **changes})
 
 
-def test_other_models_and_endless_boxes_are_refused() -> None:
+def test_other_models_and_units_without_bounds_are_refused() -> None:
     model, x, y = perceptron(3, 5, 2, seed=4), rows(3, 3), torch.zeros(3, dtype=torch.long)
     with pytest.raises(ValueError, match=r"^expected a perceptron of ReLUs, got Opaque$"):
         exact.smallest(Opaque(model), x, y, bounds=(LOW, HIGH))
+    never = perceptron(3, 5, 2, seed=4)
+    never[2].weight.zero_()
+    with pytest.raises(
+        ValueError, match=r"^expected hidden units below 1e\+08 within the bounds, got .*: narrow the b"
+    ):
+        exact.smallest(never, x, never(x).argmax(1), bounds=(-1e12, 1e12))
