@@ -72,9 +72,15 @@ def test_bounds_hold_in_exact_arithmetic(scale) -> None:
         assert Fraction(float(value[row])) <= exact
 
 
-def test_chords_lie_above_relu_in_exact_arithmetic() -> None:
-    network = [part.detach() for part in perceptron(5, 200, 2, seed=7).parameters()]
-    ball = certify._Ball(*network, 0, torch.full((5,), 0.3).double(), torch.full((5,), 0.3).double())
+@pytest.mark.parametrize("scale", [1.0, 1e8])
+def test_chords_lie_above_relu_in_exact_arithmetic(scale) -> None:
+    """Also where two large terms of h cancel, whose rounding is then far above that of the rest."""
+    network = [part.detach().clone() for part in perceptron(5, 200, 2, seed=7).parameters()]
+    network[0][:, 0] *= scale
+    network[0][:, 1] = -network[0][:, 0]
+    middle, radius = torch.full((5,), 0.3).double(), torch.full((5,), 0.3).double()
+    middle[1], radius[:2] = 0.1 * 3, 0.3 / scale**2
+    ball = certify._Ball(*network, 0, middle, radius)
     unstable = (ball.known == 0).nonzero()[:, 0].tolist()
     assert len(unstable) > 20
     for i in unstable:
