@@ -136,14 +136,17 @@ def test_no_search_comes_nearer() -> None:
 
 
 def test_a_limit_of_nodes_is_never_silent() -> None:
-    model, x = perceptron(8, 24, 2, seed=5), rows(6, 8)
+    model, x = perceptron(6, 24, 2, seed=6), rows(4, 6)
     target = 1 - model(x).argmax(1)
-    best, limited = (exact.closest(model, x, target, bounds=(LOW, HIGH), nodes=n) for n in (10_000, 1))
+    how = {"bounds": (LOW, HIGH), "norm": "linf"}
+    best, limited = (exact.closest(model, x, target, nodes=nodes, **how) for nodes in (10_000, 1))
     assert best.optimal.all()
+    farther = limited.distance > best.distance + 1e-3
+    assert farther.any()
+    assert not limited.optimal[farther].any()
     assert (limited.distance >= best.distance - 1e-6).all()
     assert (limited.bound <= best.distance + 1e-6).all()
-    short = ~limited.optimal
-    assert (limited.bound < limited.distance)[short].all()
+    assert (limited.bound < limited.distance)[~limited.optimal].all()
 
 
 def test_what_does_not_exist_is_infinitely_far() -> None:
