@@ -24,7 +24,7 @@ class Houses {
   build() {
     const { about, state } = this, after = () => this.restart();
     about.examples.forEach(({ label }, i) => {
-      const words = label === null ? "the mean of all districts" : `test district ${i + 1}, in truth ${about.classes[label]}`;
+      const words = label === null ? "the mean of all districts" : `test district ${i + 1}, ${about.classes[label]} and read so by all networks`;
       byId("example").append(element("option", { value: i }, words));
     });
     byId("example").append(element("option", { value: -1 }, "values of your own"));
