@@ -210,6 +210,16 @@ def test_own_rows_are_scaled_by_what_the_dataset_says():
     assert Dataset.from_arrays(raw.data, raw.target).scaler is None
 
 
+@pytest.mark.parametrize("sampling", data.SAMPLINGS)
+def test_points_return_to_the_units_of_the_measurements(sampling):
+    table, raw = data.load("breast_cancer", sampling=sampling), load_breast_cancer().data
+    found = table.original(table.x_test[:5]).numpy()
+    apart = np.abs(raw[None] / found[:, None] - 1)
+    assert np.nan_to_num(apart).max(2).min(1).max() < 1e-4  # each is a row of the table
+    digits = data.load("digits")
+    assert torch.equal(digits.original(digits.x_test), 16 * digits.x_test.double())  # grey levels
+
+
 def test_equal_rows_count_once_when_corrected():
     x = np.repeat(np.random.default_rng(0).normal(size=(60, 2)), 2, axis=0)
     x_train, _, x_test, *_ = _tables.corrected(x, np.repeat([0, 1], 60), 20, np.random.default_rng(0))

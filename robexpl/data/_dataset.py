@@ -32,6 +32,13 @@ class Dataset:
     class_names: tuple[str, ...]
     scaler: tuple[Tensor, Tensor] | None = None  # mean and sd: rows of the source became (rows - mean) / sd
 
+    def original(self, x: Tensor) -> Tensor:
+        """Return points x (n, d) in the units of the source, x sd + mean in double precision, or x without a scaler."""
+        if self.scaler is None:
+            return x
+        mean, sd = self.scaler
+        return x.double() * sd + mean
+
     def checked(self) -> "Dataset":
         """Return the dataset if networks can be trained, attacked and searched on it, else raise ValueError."""
         x = checks.points(self.x_train, "x_train")
