@@ -12,7 +12,7 @@ from robexpl import checks
 def names(package: str) -> list[str]:
     """Return the names of a package's files, sorted.
     >>> names("robexpl.models")
-    ['mlp']
+    ['decision_tree', 'deep_mlp', 'lenet', 'mlp']
     """
     files = pkgutil.iter_modules(importlib.import_module(package).__path__)
     return sorted(file.name for file in files if not file.name.startswith("_"))

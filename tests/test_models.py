@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -89,7 +90,7 @@ def test_the_study_builds_128_hidden_units_for_images_and_10_for_tabular_data():
         assert models.module("mlp").sizes(model) == {"inputs": 20, "hidden": hidden, "outputs": 3}
         again = models.mlp(20, hidden, 3, generator=torch_generator(0, "weights"))
         assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
-    with pytest.raises(ValueError, match="unknown architecture 'lenet5'; known: mlp"):
+    with pytest.raises(ValueError, match="unknown architecture 'lenet5'; known: decision_tree, deep_mlp, lenet"):
         models.build("lenet5", 20, 3)
 
 
@@ -104,7 +105,8 @@ def test_the_study_builds_128_hidden_units_for_images_and_10_for_tabular_data():
 )
 def test_networks_of_other_architectures_are_not_saved(model, tmp_path):
     assert models.module("mlp").sizes(model) is None
-    says = r"^expected a network of a known architecture \(mlp\), got [A-Z]\w+; to register one, add robexpl/models/"
+    known = r"\(decision_tree, deep_mlp, lenet, mlp\)"
+    says = rf"^expected a network of a known architecture {known}, got [A-Z]\w+; to register one, add robexpl/models/"
     with pytest.raises(ValueError, match=says) as error:
         models.save(model, tmp_path / "x")
     assert "\n" not in str(error.value)
@@ -121,7 +123,7 @@ def test_weights_that_are_not_finite_are_not_saved(network, tmp_path):
 @pytest.mark.parametrize(
     ("about", "says"),
     [
-        ({"model": "conv", "sizes": {}}, "unknown architecture 'conv'; known: mlp"),
+        ({"model": "conv", "sizes": {}}, "unknown architecture 'conv'; known: decision_tree, deep_mlp, lenet, mlp"),
         ({"sizes": {}}, "'model'"),
         ({"model": "mlp", "sizes": {"inputs": 5}}, "missing 2 required positional arguments"),
         ({"model": "mlp", "sizes": {"inputs": 5, "hidden": 3, "outputs": 3}}, "size mismatch for 0.weight"),
@@ -163,3 +165,69 @@ def test_damaged_and_missing_files_are_refused(network, tmp_path):
 def test_sizes_are_positive(sizes):
     with pytest.raises(ValueError, match=r"expected .* > 0"):
         models.mlp(*sizes)
+
+
+# Other architectures
+
+
+OTHERS = {"lenet": (784, 10, (28, 28)), "decision_tree": (8, 2, None), "deep_mlp": (8, 2, None)}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_architecture_is_built_from_its_generator_and_kept_in_a_file(name, tmp_path):
+    inputs, outputs, _ = OTHERS[name]
+    before = torch.get_rng_state()
+    a, b, zero = (
+        models.build(name, *OTHERS[name], generator=generator)
+        for generator in (torch_generator(0, "weights"), torch_generator(0, "weights"), None)
+    )
+    assert torch.equal(before, torch.get_rng_state())
+    x = torch.rand(5, inputs, generator=torch_generator(0, "x"))
+    assert a(x).shape == (5, outputs)
+    assert torch.equal(a(x), b(x))
+    assert not torch.equal(a(x), zero(x))
+    again = models.load(models.save(a, tmp_path / "a.safetensors"))
+    assert type(again) is type(a)
+    assert torch.equal(again(x), a(x))
+    torch.testing.assert_close(
+        models.load(tmp_path / "a.safetensors").double()(x.double()).float(), a(x), atol=1e-4, rtol=0
+    )
+    if name == "lenet":
+        assert sum(part.numel() for part in a.parameters()) == 61_706  # as published, with 6 -> 16 maps all connected
+        assert models.build(name, 64, 10, (8, 8))(torch.zeros(2, 64)).shape == (2, 10)
+        with pytest.raises(ValueError, match="expected images for lenet, got tabular data"):
+            models.build(name, 8, 2)
+
+
+def test_a_tree_of_one_feature_is_its_leaf_scores_far_from_the_cuts():
+    """Cuts -1 and 1: bins below, between and above them, softer the higher the temperature."""
+    tree = models.module("decision_tree").decision_tree(1, 2, cuts=2, temperature=0.1)
+    with torch.no_grad():
+        tree.cuts.copy_(torch.tensor([[1.0, -1.0]]))  # in any order
+        tree.leaves.copy_(torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 5.0]]))
+    found = tree(torch.tensor([[-3.0], [0.0], [3.0]]))
+    torch.testing.assert_close(found, tree.leaves.detach(), atol=1e-3, rtol=0)
+    halfway = tree.bins(torch.tensor([[-1.0], [1.0]]))[:, 0]
+    torch.testing.assert_close(halfway, torch.tensor([[0.5, 0.5, 0], [0, 0.5, 0.5]]), atol=1e-3, rtol=0)
+
+
+def test_leaves_are_the_cells_of_the_grid_of_bins():
+    """By brute force: a sum over all combinations of bins of the products of memberships and the leaf's score."""
+    tree = models.module("decision_tree").decision_tree(
+        3, 2, cuts=2, temperature=0.5, generator=torch_generator(0, "t")
+    )
+    x = torch.randn(4, 3, generator=torch_generator(0, "x"))
+    bins, total = tree.bins(x), torch.zeros(4, 2)
+    torch.testing.assert_close(bins.sum(2), torch.ones(4, 3))
+    for number, (i, j, k) in enumerate(itertools.product(range(3), repeat=3)):
+        total += (bins[:, 0, i] * bins[:, 1, j] * bins[:, 2, k])[:, None] * tree.leaves[number]
+    torch.testing.assert_close(tree(x), total)
+
+
+def test_a_tree_of_many_features_draws_ten_of_them():
+    tree = models.build("decision_tree", 30, 2, generator=torch_generator(0, "weights"))
+    assert tree.leaves.shape == (1024, 2)
+    assert len(set(tree.features.tolist())) == 10
+    x = torch.zeros(1, 30).requires_grad_()
+    tree(x)[:, 0].sum().backward()
+    assert set(x.grad[0].nonzero()[:, 0].tolist()) <= set(tree.features.tolist())

@@ -380,7 +380,7 @@ def test_a_damaged_checkpoint_is_named_and_training_starts_anew(
         (lambda d: fit(d, Adversary(0.1, 0, 3), seed=0), "expected step_size > 0, got 0"),
         (lambda d: fit(d, Adversary(0.1, 0.01, 1.5), seed=0), "expected steps as a whole number, got 1.5"),
         (lambda d: fit(d, None, seed=0), "unknown regime None; known: standard, weak, medium, strong"),
-        (lambda d: fit(d, "weak", seed=0, architecture="lenet5"), "unknown architecture 'lenet5'; known: mlp"),
+        (lambda d: fit(d, "weak", seed=0, architecture="lenet5"), "unknown architecture 'lenet5'; known: decision"),
         (lambda d: fit(d, "weak", seed=0, checkpoint=3), "expected checkpoint as str or Path or NoneType, got 3"),
     ],
 )
