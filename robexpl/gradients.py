@@ -148,6 +148,32 @@ def _perceptron(layers: list[nn.Linear]) -> Vjp:
     return run
 
 
+def tracked(model: nn.Module, x: Tensor, *, closed_form: bool = True) -> tuple[Tensor, Pull]:
+    """Return the logits (n, classes) at x (n, d) and the pullback v -> v^T J, both differentiable in the parameters.
+    Perceptrons: v^T J = v W_L diag(relu'(a_{L-1})) W_{L-1} ... W_1, whose own gradient needs no second derivative, as
+    relu' is constant almost everywhere; autograd twice for any other module.
+    >>> logits, pull = tracked(nn.Linear(2, 3), torch.zeros(1, 2))
+    >>> pull(torch.eye(3)[:1]).requires_grad
+    True
+    """
+    layers = relu_layers(model) if closed_form else None
+    if not layers:
+        x = x.detach().requires_grad_()
+        logits = model(x)
+        return logits, lambda v: torch.autograd.grad(logits, x, v, create_graph=True)[0]
+    signs = []  # of the activations of the inner layers
+    for layer in layers[:-1]:
+        x = layer(x).relu()
+        signs.append(x.detach().sign())
+
+    def pull(v: Tensor) -> Tensor:
+        for layer, sign in zip(layers[:0:-1], signs[::-1], strict=True):
+            v = v @ layer.weight * sign
+        return v @ layers[0].weight
+
+    return layers[-1](x), pull
+
+
 @plainly
 def backward(model: nn.Module, x: Tensor, y: Tensor, *, scale: float = 1.0, closed_form: bool = True) -> Tensor:
     """Set the gradients of a network's parameters to those of the loss scale * mean CE(f(x), y), and return the loss.

@@ -1,4 +1,4 @@
-"""The four training regimes and the adversaries they train against."""
+"""The four training regimes, the adversaries they train against, and other trainings to compare them with."""
 
 from dataclasses import dataclass
 
@@ -15,6 +15,14 @@ class Adversary:
     eps: float
     step_size: float
     steps: int
+
+
+@dataclass(frozen=True)
+class Control:
+    """A training to compare adversarial training with: a file in robexpl/trainings, and how strongly it is applied."""
+
+    name: str
+    strength: float
 
 
 ADVERSARIES: dict[str, Adversary | None] = {
@@ -36,9 +44,11 @@ def adversary(regime: str | Adversary) -> Adversary | None:
     return Adversary(eps, checks.positive(step_size=regime.step_size), steps)
 
 
-def name_of(regime: str | Adversary) -> str:
-    """Return the name of a regime, "own" for an adversary that belongs to none; it also names the random stream.
+def name_of(regime: str | Adversary | Control) -> str:
+    """Return the name of a regime or control, "own" for other adversaries; it also names the random stream.
     >>> name_of(Adversary(0.1, 0.01, 13))
     'medium'
     """
+    if isinstance(regime, Control):
+        return regime.name
     return next((name for name, known in ADVERSARIES.items() if regime in (name, known)), "own")

@@ -8,23 +8,24 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from robexpl import checks, models
+from robexpl import checks, models, trainings
 from robexpl.attacks._loops import ascend, start_points
 from robexpl.data import Dataset
 from robexpl.files import sha256, write_atomic
 from robexpl.gradients import backward, closed_form, telling, transpose_storage, vjp
 from robexpl.progress import bar, warn
-from robexpl.regimes import Adversary, adversary, name_of
+from robexpl.regimes import Adversary, Control, adversary, name_of
 from robexpl.seeds import torch_generator
 
 
 @torch.inference_mode(False)
 def fit(
-    dataset: Dataset, regime: str | Adversary, *, seed: int, early_stop: bool = False, epochs: int = 20,
+    dataset: Dataset, regime: str | Adversary | Control, *, seed: int, early_stop: bool = False, epochs: int = 20,
     batch_size: int = 32, learning_rate: float = 1e-3, model: nn.Module | None = None, architecture: str = "mlp",
     rounded: bool = False, history: list[dict[str, float]] | None = None, checkpoint: str | Path | None = None,
 ) -> nn.Module:  # fmt: skip
-    """Train a network on `dataset` in a regime: "standard", "weak", "medium", "strong" or an adversary of one's own.
+    """Train a network on `dataset` in a regime: "standard", "weak", "medium", "strong", an adversary of one's own, or a
+    control (see `robexpl.trainings`).
     Adam on the mean CE(f(x), y), in adversarial regimes CE(f(x'), y) + CE(f(x), y) with x' made by PGD against the
     current network in eval mode (thesis, Eq. 1, and the clean term of the author's code). `early_stop`: the author's
     PGD, which ends when any entry of the batch has moved by eps; `rounded`: as in `attacks.fgsm`. All regimes of a seed
@@ -44,7 +45,8 @@ def fit(
     checks.refuse_type("model", model, (nn.Module, type(None)))
     seed = checks.non_negative(seed=seed)
     epochs, size, rate = checks.positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    opponent, name, classes = adversary(regime), name_of(regime), dataset.checked().n_classes
+    control = trainings.checked(regime) if isinstance(regime, Control) else None
+    opponent, name, classes = None if control else adversary(regime), name_of(regime), dataset.checked().n_classes
     x, y = dataset.x_train, dataset.y_train.long()
     if model is None:
         first = torch_generator(seed, "weights")
@@ -65,7 +67,7 @@ def fit(
         if checkpoint is not None:
             form = [(key, tuple(value.shape)) for key, value in model.state_dict().items()]
             content = [sha256(part.cpu().contiguous().flatten().view(torch.uint8).numpy()) for part in (x, y, *box)]
-            about = repr((opponent, seed, early_stop, rounded, epochs, size, rate, form, content))
+            about = repr((control or opponent, seed, early_stop, rounded, epochs, size, rate, form, content))
             past = _resume(Path(checkpoint), about, model, optimizer, order, noise)
         history.extend(past)
         progress = bar(range(len(past), epochs), desc=f"{dataset.name} {name} {seed}")
@@ -75,7 +77,10 @@ def fit(
             losses, taken, reached = [], [], []
             for rows in torch.randperm(len(x), generator=order, device="cpu").split(size):
                 clean, label = x[rows], y[rows]
-                if opponent is None:
+                if control:
+                    loss, moved = trainings.backward(control, model, clean, label, box, noise)
+                    reached.append(moved)
+                elif opponent is None:
                     loss = backward(model, clean, label, **quick)
                 else:
                     one_hot = nn.functional.one_hot(label, classes).to(x.dtype)

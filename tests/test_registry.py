@@ -88,8 +88,9 @@ def test_a_dataset_and_an_architecture_are_one_new_file_each(copy: Path) -> None
 
 def test_names_are_those_of_files_without_underscore() -> None:
     assert data.names() == ["breast_cancer", "california", "digits", "mnist"]
-    assert models.names() == ["mlp"]
-    for package in ("robexpl.data", "robexpl.models", "robexpl.attacks", "robexpl.generators", "robexpl.metrics"):
+    assert models.names() == ["decision_tree", "deep_mlp", "lenet", "mlp"]
+    rooms = ("data", "models", "attacks", "generators", "metrics", "trainings")
+    for package in (f"robexpl.{room}" for room in rooms):
         files = (PACKAGE / package.split(".")[1]).glob("[!_]*.py")
         assert registry.names(package) == sorted(file.stem for file in files)
         for name in registry.names(package):
