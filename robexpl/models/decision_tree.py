@@ -39,8 +39,8 @@ def decision_tree(
     inputs: int, outputs: int, *, cuts: int = 1, temperature: float = 0.1, generator: torch.Generator | None = None
 ) -> DecisionTree:
     """Make a deep neural decision tree [Yang, Garcia Morillo & Hospedales 2018], mapping (n, inputs) to logits.
-    A feature x with cuts b_1 < ... < b_m belongs to bin i of m + 1 to the degree softmax_i((i x - b_1 - ... - b_{i-1})
-    / temperature); a leaf is one bin of every feature, reached to the product of their degrees. At most ten features are
+    A feature x with cuts b_1 < ... < b_m is in bin i of m + 1 to the degree softmax_i((i x - b_1 - ... - b_{i-1})
+    / temperature); a leaf is one bin of every feature, reached to the product of the degrees. At most ten features are
     used, drawn by the generator where there are more (the paper makes a forest of such trees). Cuts and leaf scores are
     N(0, 1); without a generator both are zero, ready for `load_state_dict`.
     >>> decision_tree(8, 2, generator=torch.Generator().manual_seed(0)).leaves.shape
