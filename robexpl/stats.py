@@ -6,15 +6,18 @@ within them, which counts what varies between factuals twice, and not at all wha
 (tests/bench/simulations.py has the coverage of both). With one seed an interval covers the draw of factuals alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 from robexpl.checks import refuse_unless
 
 LEVEL = 0.95
+DRAWS = 2000  # of a bootstrap, where the statistic is no mean
+RIDGE = 1e-9  # added to the variances of ranks, which are 1
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,55 @@ def accuracy_interval(correct: np.ndarray, n: np.ndarray) -> Estimate:
         return Estimate(float(share[0]), float(low), float(high), int(n[0]), 1)
     found = _estimate(share, np.arange(len(n)))
     return Estimate(found.mean, max(0.0, found.low), min(1.0, found.high), int(n.sum()), len(n))
+
+
+def resampled(
+    statistic: Callable[[np.ndarray], np.ndarray], seeds: int, *, rng: np.random.Generator, draws: int = DRAWS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Estimate a statistic of whole seeds: its values (k,) for all of them, and their lowest and highest, 95 %.
+    `statistic` maps indices of seeds (seeds,), some of them repeated, to values (k,); it is computed on `draws` samples
+    with replacement, and the percentiles are stretched as those of a mean. With one seed there is no interval: NaN.
+    >>> values = np.array([1.0, 2.0, 3.0])
+    >>> resampled(lambda chosen: values[chosen].mean(keepdims=True), 3, rng=np.random.default_rng(0))[0]
+    array([2.])
+    """
+    refuse_unless(isinstance(rng, np.random.Generator), f"expected rng as a numpy Generator, got {type(rng).__name__}")
+    refuse_unless(type(draws) is int and draws > 0, f"expected draws as a whole number > 0, got {draws!r}")
+    whole = np.asarray(statistic(np.arange(seeds)), dtype=float)
+    if seeds < 2:
+        return whole, np.full_like(whole, np.nan), np.full_like(whole, np.nan)
+    found = np.stack([statistic(chosen) for chosen in rng.integers(seeds, size=(draws, seeds))])  # (draws, k)
+    tails = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    # percentiles of a few units are too short [Hesterberg 2015]
+    stretch = np.sqrt(seeds / (seeds - 1)) * stdtrit(seeds - 1, tails[1]) / ndtri(tails[1])
+    low, high = whole + stretch * (np.quantile(found, tails, axis=0) - whole)
+    return whole, low, high
+
+
+def rank_correlations(outcome: np.ndarray, predictors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rank correlations of an outcome (n,) with predictors (n, p), and the partial ones given the others.
+    Spearman's rho; the partial one is -P_0j / sqrt(P_00 P_jj), P the inverse of the correlation matrix of the ranks of
+    all [Kendall 1942]. NaN for a constant, which the others are not held equal in either; the partial ones are NaN
+    where the rank of a predictor follows from the others, or n is not above the number of variables.
+    >>> rank_correlations([1, 2, 3], [[1], [3], [2]])[0]
+    array([0.5])
+    """
+    from scipy.stats import rankdata  # late: importing it takes half a second
+
+    outcome, predictors = _real(outcome), _real(predictors)
+    fit = outcome.ndim == 1 and predictors.ndim == 2 and len(outcome) == len(predictors) > 1
+    refuse_unless(fit, f"expected outcome (n,) and predictors (n, p), got {outcome.shape} and {predictors.shape}")
+    ranks = rankdata(np.column_stack([outcome, predictors]), axis=0)
+    plain, partial = np.full((2, ranks.shape[1]), np.nan)
+    kept = np.flatnonzero(np.ptp(ranks, axis=0) > 0)
+    matrix = np.corrcoef(ranks[:, kept], rowvar=False).reshape(len(kept), len(kept))
+    if len(kept) > 1 and kept[0] == 0:
+        plain[kept] = matrix[0]
+        if len(ranks) > len(kept) and np.linalg.cond(matrix[1:, 1:]) < 1e9:
+            # an outcome that one predictor determines is correlated with it alone: the ridge is the limit of that
+            precision = np.linalg.inv(matrix + RIDGE * np.eye(len(kept)))
+            partial[kept] = -precision[0] / np.sqrt(precision[0, 0] * np.diag(precision))
+    return np.clip(plain[1:], -1, 1), np.clip(partial[1:], -1, 1)
 
 
 def variance_components(values: np.ndarray, seeds: np.ndarray) -> dict[str, float]:
