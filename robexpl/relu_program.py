@@ -95,11 +95,14 @@ def nearest(
     weight, bias = layers[-1]
     add(np.array([w @ bias - c for w, c in rows]), (before, np.array([-w @ weight for w, _ in rows])))
     switches = np.concatenate([np.full(size, i > 1 and i % 2) for i, size in enumerate(sizes)]) * (on is None)
-    sides = (np.concatenate(side) for side in (least, largest))
+    sides = [np.concatenate(side) for side in (least, largest)]
     cost = np.concatenate([np.full(size, float(i == 1)) for i, size in enumerate(sizes)])
     rule = LinearConstraint(np.concatenate(blocks), -np.inf, np.concatenate(most))
-    options = {"mip_rel_gap": 0.0, "node_limit": nodes}
-    found = milp(cost, integrality=switches, bounds=Bounds(*sides), constraints=rule, options=options)
+    for presolve in (True, False):  # where numbers fail it after simplifying, the program is solved as it stands
+        options = {"mip_rel_gap": 0.0, "node_limit": nodes, "presolve": presolve}
+        found = milp(cost, integrality=switches, bounds=Bounds(*sides), constraints=rule, options=options)
+        if found.status in (0, 2):
+            break
     if found.status == 2:
         return None, radius
     bound = found.fun if found.mip_dual_bound is None else found.mip_dual_bound
