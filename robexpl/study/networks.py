@@ -14,7 +14,7 @@ from robexpl import checks, data, models
 from robexpl.files import sha256
 from robexpl.gradients import relu_layers, vjp
 from robexpl.models._author import load_author_network
-from robexpl.regimes import REGIMES, adversary
+from robexpl.regimes import REGIMES, Control, adversary
 from robexpl.study.sizes import Condition, Study
 from robexpl.training import fit
 
@@ -80,6 +80,10 @@ class Network(Itself):
         named = {"binary": self.binary, "early stop": self.early_stop, "rounded": self.rounded}
         how = ", ".join([*([self.data.sampling] * (self.data.sampling != "as_run")), *(n for n in named if named[n])])
         return f"{self.data.dataset} {self.regime} seed {self.data.seed}{how and f' ({how})'}"
+
+    def training(self) -> str | Control:
+        """Return what `fit` takes: the regime, or the control where it is no regime."""
+        return self.regime
 
     def code(self) -> tuple:
         """Return the functions whose code the trained network rests on."""

@@ -10,11 +10,12 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from robexpl import checks, measures
+from robexpl import checks, measures, trainings
 from robexpl.measures import _judges
 from robexpl.models.mlp import HIDDEN
 from robexpl.regimes import ADVERSARIES, Adversary
-from robexpl.study import audit, grid, judging, proofs, sizes, stages, variations
+from robexpl.study import audit, controlled, grid, judging, proofs, sizes, stages, variations
+from robexpl.study.controlled import Controlled
 from robexpl.study.factuals import Draw
 from robexpl.study.grid import Measured, Point
 from robexpl.study.networks import Itself, Network
@@ -26,10 +27,12 @@ from robexpl.study.stages import Attacked, Judges, Reference, Search, Seen
 # per pair of rows and input of a distance. Their proportions order the work; the time left is measured.
 ADVERSARY_STEP, SEARCH_STEP, ROW_WEIGHT, PAIR_INPUT = 1.2e-4, 4e-4, 1.5e-10, 3.2e-9
 JUDGE_STEP, JUDGE_PIXEL = 1.5e-3, 1.5e-7  # of the training of a judge: per step, and per row and input of a step
+ROW = {"lenet": 2e-4, "decision_tree": 2.5e-5}  # per row of a step, where not all of the work is in one layer
 BATCH, BLOCK, EARLY = 32, 256, 0.1  # EARLY: share of the steps that a search for the decision threshold takes, about
 STAGES = {
-    Network: ("train",), Attacked: ("attack",), Judges: ("judges",), Search: ("search", "score"), Reference: ("score",),
-    Seen: ("score",), Distances: ("distance",), Certified: ("certificate",),
+    Network: ("train",), Controlled: ("train",), Attacked: ("attack",), Judges: ("judges",),
+    Search: ("search", "score"), Reference: ("score",), Seen: ("score",),
+    Distances: ("distance",), Certified: ("certificate",),
 }  # fmt: skip
 ORDER = ("judges", "train", "attack", "distance", "certificate", "search", "score")
 Lists = tuple[Callable[[Study], list[Point] | list[Measured]], ...]
@@ -80,9 +83,13 @@ class Cell:
         """Return about how many seconds it takes on one core, from what is known before it runs."""
         first, data = self.arguments[0], self.about.data.load()
         rows, inputs = data.x_train.shape
-        row = inputs * HIDDEN["image" if data.image_shape else "tabular"] * ROW_WEIGHT
+        architecture = getattr(self.owner, "architecture", "mlp")
+        row = ROW.get(architecture, inputs * HIDDEN["image" if data.image_shape else "tabular"] * ROW_WEIGHT)
         if isinstance(first, Network):
-            opponent = ADVERSARIES[first.regime] or Adversary(0.0, 1.0, 0)
+            opponent = ADVERSARIES.get(first.regime) or Adversary(0.0, 1.0, 0)
+            if isinstance(first, Controlled):  # its gradient costs a few steps of an adversary more, or one per class
+                few = Adversary(0.0, 1.0, 2 if architecture == "mlp" else data.n_classes)
+                opponent = getattr(trainings.module(first.regime), "OPPONENT", few)
             away = max(opponent.eps / opponent.step_size - 3, 1)  # the noise at the start makes some of the way
             steps = min(opponent.steps, away) if first.early_stop else opponent.steps
             step = (steps + 7) * ADVERSARY_STEP + (steps + 4) * BATCH * row  # the update counts as some steps more
@@ -165,6 +172,12 @@ NOTEBOOKS = (
     Notebook("models", (grid.networks, grid.robustness, grid.checks)),
     Notebook("rq2", (grid.main, grid.robustness)),
     Notebook("background", (), each=False, images=(_standard,)),
+    Notebook(
+        "controls", (
+            controlled.searches, controlled.robustness, controlled.selection, controlled.ranking,
+            controlled.architectures,
+        ),
+    ),
     Notebook("table1", (grid.main, grid.robustness), each=False),
     Notebook(
         "verdicts", (grid.main, grid.robustness, grid.reference, variations.curves, variations.metrics), each=False,

@@ -109,9 +109,9 @@ def train(network: Network) -> dict[str, Tensor]:
     dataset, history = network.data.load(), []
     if network.binary:
         dataset = replace(dataset, x_train=binary(dataset.x_train), x_test=binary(dataset.x_test))
-    how = {name: getattr(network, name) for name in ("regime", "early_stop", "rounded", "epochs", "architecture")}
+    how = {name: getattr(network, name) for name in ("early_stop", "rounded", "epochs", "architecture")}
     checkpoint = checkpoint_path(train, network)
-    model = fit(dataset, seed=network.data.seed, history=history, checkpoint=checkpoint, **how)
+    model = fit(dataset, network.training(), seed=network.data.seed, history=history, checkpoint=checkpoint, **how)
     rows = torch.tensor([[row[name] for name in ("loss", "steps", "radius")] for row in history], dtype=torch.float64)
     return {**model.state_dict(), "history": rows}
 

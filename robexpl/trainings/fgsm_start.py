@@ -8,7 +8,7 @@ from robexpl.gradients import vjp
 from robexpl.regimes import Adversary
 
 TITLE, ADVERSARIAL = "FGSM, random start", True
-STRENGTHS = (0.05, 0.1, 0.2, 0.3)
+STRENGTHS = (0.05, 0.1, 0.2, 0.3, 0.5)
 LONGER = 1.25  # step size in radii, as published
 
 

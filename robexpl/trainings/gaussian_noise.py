@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from robexpl.attacks import start_points
 
 TITLE, ADVERSARIAL = "Gaussian noise", False
-STRENGTHS = (0.1, 0.3, 0.5)
+STRENGTHS = (0.1, 0.3, 0.5, 1.0)
 
 
 def perturb(

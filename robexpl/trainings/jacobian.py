@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from robexpl.gradients import relu_layers, tracked
 
 TITLE, ADVERSARIAL = "Jacobian regularisation", False
-STRENGTHS = (0.01, 0.03, 0.1, 0.3)
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 def loss(model: nn.Module, x: Tensor, y: Tensor, *, strength: float, **_) -> Tensor:

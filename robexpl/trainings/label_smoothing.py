@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 TITLE, ADVERSARIAL = "Label smoothing", False
-STRENGTHS = (0.1, 0.2, 0.4)
+STRENGTHS = (0.1, 0.2, 0.4, 0.8)
 
 
 def loss(model: nn.Module, x: Tensor, y: Tensor, *, strength: float, **_) -> Tensor:

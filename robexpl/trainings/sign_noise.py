@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 TITLE, ADVERSARIAL = "Random-sign noise", False
-STRENGTHS = (0.1, 0.3, 0.5)
+STRENGTHS = (0.1, 0.3, 0.5, 1.0)
 
 
 def perturb(

@@ -9,7 +9,7 @@ from robexpl.gradients import vjp
 from robexpl.regimes import Adversary
 
 TITLE, ADVERSARIAL = "TRADES", True
-STRENGTHS = (1.0, 3.0, 6.0)
+STRENGTHS = (1.0, 3.0, 6.0, 12.0)
 OPPONENT = Adversary(0.1, 0.025, 7)  # the radius of the medium regime, in fewer and longer steps
 NOISE = 0.001  # of the start, where the divergence is flat
 

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 TITLE, ADVERSARIAL = "Weight decay", False
-STRENGTHS = (0.0003, 0.001, 0.003)
+STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03)
 
 
 def loss(model: nn.Module, x: Tensor, y: Tensor, *, strength: float, **_) -> Tensor:
