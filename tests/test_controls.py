@@ -29,7 +29,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 # Equal footing
 
 
-@pytest.mark.parametrize("level", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95])
 def test_counterfactuals_lie_on_their_level(network, points, level):
     target = (network(points).argmax(1) + 1) % 4
     settings = ecco.Settings(threshold=level, start_noise=0.0, steps=100, energy=0.0, learning_rate=1.0)
@@ -153,7 +153,7 @@ def test_what_is_not_determined_is_nan():
 def test_a_resampled_mean_has_the_interval_of_a_mean():
     values = np.random.default_rng(0).normal(size=8)
     found = stats.resampled(lambda chosen: values[chosen].mean(keepdims=True), 8, rng=np.random.default_rng(3))
-    own = stats.mean_interval(values, np.arange(8), rng=np.random.default_rng(4))
+    own = stats.mean_interval(values, np.arange(8))
     assert found[0][0] == pytest.approx(own.mean)
     assert [found[1][0], found[2][0]] == pytest.approx([own.low, own.high], abs=0.1)
     assert np.isnan(stats.resampled(lambda chosen: np.ones(2), 1, rng=np.random.default_rng(0))[1]).all()
