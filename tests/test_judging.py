@@ -82,7 +82,7 @@ def test_generators_search_from_the_same_factuals():
 def test_every_measure_of_a_study_suits_its_data():
     names = [by.distance for by in judging.plausible(sizes.load("demo", "digits"))]
     assert {"ssim", "features", "oracle", "mmd"} <= {*names}
-    assert not {"ssim_cropped", "gower", "energy", "violations"} & {*names}  # digits are too small to be cropped
+    assert not {"ssim_cropped", "gower", "energy", "violations"} & {*names}
     assert {"gower", "violations", "robust", "oracle"} <= {by.distance for by in judging.plausible(TABLE)}
     assert judging.out_of_range(sizes.load("demo", "digits")) == []
     assert {dict(p.labels)["condition"] for p in judging.out_of_range(TABLE)} == {c.name for c in sizes.conditions()}

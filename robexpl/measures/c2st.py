@@ -8,7 +8,7 @@ from torch import Tensor
 from robexpl.measures._known import Known, Score
 from robexpl.measures._pairs import matched
 
-TITLE, KINDS, COST, SET = "Classifier two-sample test", ("image", "tabular"), 2e-5, True
+TITLE, KINDS, COST, SET = "Classifier two-sample test", ("image", "tabular"), 5e-6, True
 TREES = 64
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from robexpl import generators, measures
+from robexpl import generators, measures, metrics
 from robexpl.study import grid, sizes
 from robexpl.study.factuals import Draw
 from robexpl.study.grid import Measured, Point
@@ -14,6 +14,7 @@ from robexpl.study.stages import Measure, Reference, Seen
 
 PRIMARY = "oracle"  # of plausibility; see paper/plan-measures.md
 FAITHFUL = ("unfaithfulness", "energy")  # measures of the network that is explained
+LEFT_OUT = ("l1", "ssim_cropped")  # distance metrics that follow another one closely; `sensitivity` has them
 KNOWN = ("real", "mean", "blank", "factual", "real_noisy", "uniform")  # reference points
 SEEN = ("real", "factual", "blank", "uniform")  # reference points that networks are asked about
 GENERATORS = ("wachter", "ecco", "eccco")
@@ -21,8 +22,8 @@ GENERATORS = ("wachter", "ecco", "eccco")
 
 def plausible(study: Study) -> list[Measure]:
     """Return the measures of plausibility that suit a study's data."""
-    named = [name for name in measures.names(study.kind) if name not in FAITHFUL]
-    fitting = [name for name in named if name in sizes.measures(study) or name not in measures.metrics.names()]
+    named = [name for name in measures.names(study.kind) if name not in (*FAITHFUL, *LEFT_OUT)]
+    fitting = [name for name in named if name in sizes.measures(study) or name not in metrics.names()]
     return [Measure(name, study.k) for name in fitting]
 
 
