@@ -14,7 +14,7 @@ from robexpl import checks, measures, trainings
 from robexpl.measures import _judges
 from robexpl.models.mlp import HIDDEN
 from robexpl.regimes import ADVERSARIES, Adversary
-from robexpl.study import audit, controlled, grid, judging, proofs, sizes, stages, variations
+from robexpl.study import audit, choices, controlled, grid, judging, proofs, sizes, stages, variations
 from robexpl.study.controlled import Controlled
 from robexpl.study.factuals import Draw
 from robexpl.study.grid import Measured, Point
@@ -148,6 +148,11 @@ def _standard(study: Study) -> list[Measured]:
     return [Measured((("regime", "standard"),), grid.of_seed(study, sizes.primary())["standard"])]
 
 
+def _scale(study: Study) -> list[Measured]:
+    """List the reference points that the smallest effect of interest is measured by."""
+    return grid.reference(study, ("real", "factual"))
+
+
 # Longest first; the verdicts come last, as they use what all others compute.
 NOTEBOOKS = (
     Notebook(
@@ -178,7 +183,7 @@ NOTEBOOKS = (
             controlled.architectures,
         ),
     ),
-    Notebook("table1", (grid.main, grid.robustness), each=False),
+    Notebook("table1", (grid.main, grid.robustness, choices.searches, choices.attacks, _scale), each=False),
     Notebook(
         "verdicts", (grid.main, grid.robustness, grid.reference, variations.curves, variations.metrics), each=False,
         full=(audit.cells,),
