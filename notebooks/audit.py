@@ -26,7 +26,8 @@ import torch
 
 from robexpl import attacks, metrics, models
 from robexpl.pipeline import publish, style
-from robexpl.study import audit, estimates, frames, sizes, thesis
+from robexpl.study import audit, estimates, frames, grid, sizes, thesis
+from robexpl.study.sizes import STOPS
 
 study = sizes.whole(profile)
 page = publish.Page("audit", study)
@@ -336,6 +337,30 @@ page.holds(
     "region of maximum likelihood is the set of points with about that target logit.",
     (rows["converged"] == 0).all() and (rows["steps"] == 1000).all() and low > 3.5 and high < 5.5,
 )
+
+# %% [markdown]
+# ## Does the search diverge in the author's networks, too?
+#
+# Where a network is linear, one step multiplies the distance of the target logit from the 5 of the energy term by
+# $1 - c$, and the search diverges where $c = 2 \eta \lambda_2 \rho \|\nabla f_t\|^2$ is above 2 (notebook
+# [rq1](rq1.py)). `factor` is the median of $c$ over the factuals, `beyond` the share of them above 2, `validity` and
+# `target_logit` how the searches end. Networks of the first seed, trained anew as the author's code does, stand beside.
+
+# %%
+found = []
+for one in study.both:
+    anew = [entry for entry in grid.main(one, ("as_run",), STOPS[1:]) if dict(entry.labels)["seed"] == one.first]
+    theirs = [
+        entry for entry in audit.cells(one) if entry.search.stop == STOPS[1] and dict(entry.labels)["factor"] == 2
+    ]
+    for origin, entries in (("author", theirs), ("trained anew", anew)):
+        steps = frames.convergence(entries).query("correct")
+        steps = steps.assign(dataset=one.dataset, origin=origin, beyond=steps["factor"] > 2)
+        ends = {"factor": ("factor", "median"), "beyond": ("beyond", "mean"), "validity": ("valid", "mean")}
+        ends |= {"target_logit": ("target_logit", "mean"), "n": ("valid", "size")}
+        found.append(steps.groupby(["dataset", "origin", "regime"], sort=False).agg(**ends).reset_index())
+convergence = page.table(pd.concat(found, ignore_index=True), "convergence", show=False)
+convergence.set_index(["dataset", "regime", "origin"]).sort_index(level=[0, 1], sort_remaining=False).round(2)
 
 # %% [markdown]
 # The counts that other parts of the study use:
