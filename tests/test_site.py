@@ -453,8 +453,7 @@ def test_every_link_leads_somewhere_and_to_no_other_host(built: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 390)])
 def test_pages_are_silent_and_open_to_all(scheme: str, width: int, browser: Browser, built: Path) -> None:
-    names = ["index.html", "explorer.html", "notebooks.html", "rules.html", "notebooks/rq1-mnist.html",
-             "notebooks/audit.html", "api/robexpl/metrics.html"]  # fmt: skip
+    names = ["index.html", "explorer.html", "rules.html", "notebooks/rq1-mnist.html", "api/robexpl/metrics.html"]
     for name in names:
         page = opened(browser, built / name, color_scheme=scheme, viewport={"width": width, "height": 900})
         if name == "explorer.html":
