@@ -126,7 +126,7 @@ class Run:
 
     def next(self, free: int) -> list[list[Task]]:
         """Take the tasks that can start out of those to come, shared out to at most `free` jobs."""
-        ready = [task for task in self.coming if not task.needs & self.untrained]
+        ready = [task for task in self.coming if task.needs.isdisjoint(self.untrained)]
         jobs = packed(ready, self.seconds, self.cluster.retries)[: max(free, 0)]
         self.jobs += len(jobs)
         taken = {id(task) for job in jobs for task in job}

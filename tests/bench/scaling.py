@@ -1,19 +1,21 @@
 """Measure what a worker adds and simulate how the full study scales: `python tests/bench/scaling.py`.
 
-Two files go to paper/generated. bench-cluster.csv: a small report prepared by one and by two workers, local jobs of
+Three files go to paper/generated. bench-cluster.csv: a small report prepared by one and by two workers, local jobs of
 submitit, each with an empty cache; overhead is what the workers' seconds on the clock hold beside the cells' work, for
-each cell. bench-scaling.csv: the full study on 8 to 512 workers, by the scheduling that `make report CLUSTER=...` uses
-itself. Its costs are those of the plan, each multiplied by the CPU seconds that a cell of its kind took here: one cell
-of each kind is computed, trainings for one epoch.
+each cell. bench-costs.csv: CPU seconds of a cell of each kind over those of the plan, measured on one cell each,
+trainings for one epoch, and CPU seconds that a job takes to start. bench-scaling.csv: the full study with these costs
+on 8 to 512 workers, by the scheduling that `make report CLUSTER=...` uses itself. `--simulate` makes the last one
+alone, from the costs that are stored.
 """
 
 import heapq
 import os
+import resource
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -22,16 +24,17 @@ import pandas as pd
 import torch
 
 from robexpl.files import write_atomic
-from robexpl.pipeline import cluster, commands, report
+from robexpl.pipeline import cluster, commands, jobs, report
 from robexpl.pipeline.cluster import Run, Task
 from robexpl.pipeline.publish import to_csv
-from robexpl.study import plan, stages
+from robexpl.study import plan, sizes, stages
 from robexpl.study.networks import Network
 from robexpl.study.places import generated_dir
 
 WORKERS = (8, 16, 32, 64, 128, 256, 512)
 MEASURED = (1, 2)
-SMALL = "models-breast_cancer"  # the notebook whose cells are timed on the cluster
+SMALL = "rq1"  # the notebook whose cells, on both small datasets, are timed on the cluster
+KEYS = ("dataset", "stage", "regime", "stop", "early")
 
 
 def kind(cell: plan.Cell) -> tuple[str, ...]:
@@ -56,14 +59,14 @@ def shortened(cell: plan.Cell) -> plan.Cell:
     return plan.Cell(cell.stage, tuple(map(short, cell.arguments)))
 
 
-def factors(cells: Iterable[plan.Cell]) -> dict[tuple[str, ...], float]:
+def factors(cells: Iterable[plan.Cell]) -> pd.DataFrame:
     """Return by kind the CPU seconds that the longest of some cells takes, over those of the plan."""
     longest: dict[tuple[str, ...], plan.Cell] = {}
     for cell in cells:
         if cell.about.data.seed == 0 and isinstance(cell.owner, (Network, type(None))) and not cell.waits:
             known = longest.get(kind(cell))
             longest[kind(cell)] = cell if known is None or cell.cost() > known.cost() else known
-    found = {}
+    rows = []
     for of, cell in longest.items():
         small = shortened(cell)
         small.about.data.load()
@@ -75,9 +78,23 @@ def factors(cells: Iterable[plan.Cell]) -> dict[tuple[str, ...], float]:
             small.owner.model()
         started = time.process_time()
         small.run()
-        found[of] = (time.process_time() - started) / small.cost()
-        commands.say(f"scaling {' '.join(filter(None, of))}: {found[of]:.2f} of the plan's seconds")
-    return found
+        rows.append((*of, (time.process_time() - started) / small.cost()))
+        commands.say(f"scaling {' '.join(filter(None, of))}: {rows[-1][-1]:.2f} of the plan's seconds")
+    return pd.DataFrame(rows, columns=[*KEYS, "factor"])
+
+
+def start() -> float:
+    """Return the CPU seconds that a job takes to start and to load the largest data."""
+    before, study = resource.getrusage(resource.RUSAGE_CHILDREN), sizes.load("full", "mnist")
+    with empty_cache(), closing(jobs.Queue(cluster.wanted("local", 1), "scaling")) as queue:
+        queue.submit([("start", [[study.load]])])
+        while queue.sent:
+            for _, _, result, why in queue.ended():
+                if why or result[0][1]:
+                    raise RuntimeError(f"expected a job to start and load its data, got {why or result[0][1]}")
+            time.sleep(0.2)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def simulate(tasks: list[Task], workers: int, seconds: Callable[[Task], float], overhead: float) -> float:
@@ -140,22 +157,31 @@ def measured() -> pd.DataFrame:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, simulate and write the two tables; return the exit code."""
-    commands.Parser(prog="scaling", description="Measure and simulate how the study scales.").parse_args(argv)
+    """Measure, simulate and write the tables; return the exit code."""
+    parser = commands.Parser(prog="scaling", description="Measure and simulate how the study scales.")
+    parser.add_argument("--simulate", action="store_true", help="from the costs that are stored")
+    stored = parser.parse_args(argv).simulate
+
+    def write(name: str, frame: pd.DataFrame) -> None:
+        write_atomic(generated_dir("full") / f"bench-{name}.csv", to_csv(frame))
+        commands.say(frame.to_string(index=False))
 
     def run() -> None:
         torch.set_num_threads(1)
-        table = measured()
+        if not stored:
+            write("cluster", measured())
+            with empty_cache():
+                table = factors(plan.cells("full"))
+            write(
+                "costs", pd.concat([table, pd.DataFrame([("", "start", "", "", "", start())], columns=table.columns)])
+            )
+        known = pd.read_csv(generated_dir("full") / "bench-costs.csv", keep_default_na=False)
+        known = {tuple(row[:-1]): row[-1] for row in known.itertuples(index=False)}
         with empty_cache():
-            cells = plan.cells("full")
-            tasks = cluster.tasks_of(cells)[0]
-            known = factors(cells)
-        costs = {id(cell): cell.cost() * known.get(kind(cell), 1.0) for cell in cells}
-        started = (table["workers"] * table["seconds"] - table["cell_seconds"]).sum() / table["jobs"].sum()
-        scaling = simulation(tasks, lambda task: sum(costs[id(cell)] for cell in task.cells), started)
-        for name, frame in {"cluster": table, "scaling": scaling}.items():
-            write_atomic(generated_dir("full") / f"bench-{name}.csv", to_csv(frame))
-            commands.say(frame.to_string(index=False))
+            tasks = cluster.tasks_of(plan.cells("full"))[0]
+        # by their cells, as a task is copied
+        costs = {id(task.cells): sum(cell.cost() * known.get(kind(cell), 1.0) for cell in task.cells) for task in tasks}
+        write("scaling", simulation(tasks, lambda task: costs[id(task.cells)], known["", "start", "", "", ""]))
 
     return commands.guarded("scaling", run)
 
