@@ -64,11 +64,8 @@ def exact(model: nn.Sequential) -> Arrays:
 
 
 def found(file: str, digest: str) -> bool:
-    """Tell whether a data file lies on this machine; one that is altered counts as absent and is said elsewhere."""
-    try:
-        return files.find(file, digest) is not None
-    except files.DataError:
-        return False
+    """Tell whether a data file lies on this machine; raise DataError where it is damaged."""
+    return files.find(file, digest) is not None
 
 
 def digits() -> tuple[data.Dataset, str]:
