@@ -1,0 +1,261 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Is it robustness that makes counterfactuals plausible?
+#
+# The thesis compares networks that differ in the adversary of their training, and explains the plausibility of their
+# counterfactuals by their robustness. But adversarial training changes other things as well: input gradients become
+# small, the loss becomes less curved, clean accuracy falls. Here the four regimes stand beside eight *controls*,
+# trainings that share some of these effects; six of them never see an adversary. Which property predicts plausibility
+# when the others are held equal? The comparisons, the measures and the rule that chooses each control's strength were
+# written down before ([plan](../paper/plan.md)), together with what would count as a null result.
+
+# %% tags=["parameters"]
+dataset = "mnist"
+profile = "full"
+seeds = 0  # networks per training; 0: as many as the comparison has
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+
+from robexpl import trainings
+from robexpl.gradients import tracked
+from robexpl.pipeline import publish, style
+from robexpl.regimes import REGIMES, Control
+from robexpl.study import associations, controlled, estimates, frames, grid, sizes
+from robexpl.training import fit
+
+study = sizes.load(profile, dataset, seeds)
+page, how = publish.Page("controls", study), controlled.settings(study)
+level = f"{how['level']:g}"
+style.use()
+
+# %% [markdown]
+# ## The answer
+#
+# Every search is for the same target probability and ends on it, and a factual counts only where every training that is
+# compared gets it right and reaches that probability (see below). The primary level is 0.9, the primary measure the
+# implausibility of the thesis. In the table, `rank` is the rank correlation of plausibility with a property over all
+# trainings, `partial` the same given the other three properties. A property *predicts* plausibility where the 95 %
+# interval over seeds excludes zero and the sign stays whichever training is left out.
+
+# %%
+searched = associations.footing(frames.counterfactuals(controlled.searches(study)))
+described = associations.properties(study)
+table = associations.networks(searched, described, how["level"])
+correlations = page.table(associations.correlations(table), "correlations")
+
+# %% [markdown]
+# ## The method: what a control adds
+#
+# A control changes the loss of a batch or its inputs, and nothing else: first weights, order of batches, optimiser and
+# epochs are those of the regimes. Double backpropagation (Drucker & LeCun, 1992), for example, adds the squared norm of
+# the loss's own input gradient,
+#
+# $$ \mathrm{CE}(f(x), y) + \lambda \, \| \nabla_x \mathrm{CE}(f(x), y) \|_2^2 . $$
+#
+# The inner gradient of a ReLU perceptron is a product of matrices, $(p - e_y)^\top W_2 \,\mathrm{diag}(s)\, W_1$ with
+# $s$ the active units, so that only first derivatives have to be taken by autograd. Here is the loss on a batch, and
+# what it is made of:
+
+# %% tags=["tol-0.1"]
+network = grid.of_seed(controlled.small(study), sizes.primary(), 0)["standard"]
+data, model = network.data.load(), network.model()
+x, y = data.x_train[:32], data.y_train[:32]  # (n, d), (n,)
+
+logits, pull = tracked(model, x)
+one_hot = torch.nn.functional.one_hot(y, data.n_classes)
+slope = pull(torch.softmax(logits, 1) - one_hot)  # (n, d), the gradient of each row's loss
+loss = torch.nn.functional.cross_entropy(logits, y)
+penalty = slope.square().sum(1).mean()
+both = trainings.module("double_backprop").loss(model, x, y, strength=1.0)
+{"loss": round(loss.item(), 4), "penalty": round(penalty.item(), 4), "both": round(both.item(), 4)}
+
+# %% [markdown]
+# The other penalty is on the Jacobian of all logits, $\frac{\lambda}{2} \|J(x)\|_F^2$ (Hoffman et al., 2019). With one
+# hidden layer $\|J\|_F^2 = s^\top M s$ with $M = (W_2^\top W_2) \circ (W_1 W_1^\top)$, one matrix for all rows. Any
+# training is called in the same way as a regime:
+
+# %% tags=["tol-0.1"]
+few = {"seed": 0, "epochs": 1, "batch_size": 32}
+size = trainings.module("jacobian").size_of_jacobian
+for control in ("standard", Control("jacobian", 0.1), Control("jacobian", 1.0)):
+    trained = fit(data, control, **few) if study.profile == "demo" else model
+    print(control, round(size(trained, x)[1].mean().item(), 2))
+
+# %% [markdown]
+# | control | what it changes | sees an adversary |
+# |---|---|---|
+# | double backpropagation | penalty on the input gradient of the loss | no |
+# | Jacobian regularisation | penalty on the derivatives of all logits | no |
+# | weight decay | penalty on the weights | no |
+# | label smoothing | labels leave every class some probability | no |
+# | Gaussian noise | inputs with noise, beside the clean ones | no |
+# | random-sign noise | inputs moved as far as FGSM moves them, in random directions | no |
+# | FGSM, random start | adversarial training with one step (Wong et al., 2020) | yes |
+# | TRADES | penalty on what an adversary changes in the answer (Zhang et al., 2019) | yes |
+
+# %% [markdown]
+# ## How strong is a control?
+#
+# On a seed that occurs nowhere else, networks are trained on four fifths of the training rows. The rule takes the
+# largest strength that is as accurate on the remaining fifth as the strong regime: each control may cost as much clean
+# accuracy as the thesis' strongest adversary does. It looks neither at plausibility nor at robustness.
+
+# %%
+strengths = page.table(associations.chosen(study), "strengths", show=False)
+strengths[strengths["own"]].round(4)
+
+# %% tags=["conclusions"]
+page.holds(
+    "The strengths of the study are those that the rule gives.", bool((strengths["ruled"] == strengths["own"]).all())
+)
+own = strengths[strengths["own"]].set_index("control")["implausibility"]
+page.holds(
+    "The two controls that are run at all strengths are those with the lowest implausibility on the validation rows.",
+    set(own.nsmallest(2).index) == set(how["curves"]),
+)
+
+# %% [markdown]
+# ## Equal footing
+#
+# A search that stops early, overshoots or fails makes a network look better or worse than it is. So each search runs
+# until the target probability is first reached, and then goes back on the straight line towards the factual to the
+# point at which the probability is 0.5 (the boundary itself), 0.9 or 0.99. `validity` is the share of correctly
+# classified factuals from which a level is reached; trainings below one half are not compared at that level. The figure
+# shows the chosen strengths.
+
+# %%
+by = ["level", "measure", "training", "family"]
+counted = searched[searched["counted"]]
+means = estimates.means(counted, by).merge(searched[[*by, "validity"]].drop_duplicates(), on=by)
+means = page.table(means, "means", show=False)
+validity = searched[searched["chosen"] & (searched["measure"] == "primary")]
+validity.pivot_table(index="training", columns="level", values="validity", sort=False).round(2).head(12)
+
+# %%
+names = [name for name in means["training"].unique() if name in set(searched[searched["chosen"]]["training"])]
+levels = list(searched["level"].unique())
+fig, axes = plt.subplots(
+    1, len(levels), figsize=(style.PAGE, 0.8 + 0.2 * len(names)), sharey=True, layout="constrained"
+)
+for ax, one in zip(axes, levels, strict=True):
+    rows = means[(means["level"] == one) & (means["measure"] == "primary")].set_index("training").reindex(names)
+    for i, row in enumerate(rows.itertuples()):
+        looks = style.mark(row.family) if row.family in REGIMES else {"color": style.FADED, "marker": "x"}
+        ax.errorbar(row.mean, i, xerr=[[max(row.mean - row.low, 0)], [max(row.high - row.mean, 0)]], **looks)
+    ax.set_yticks(range(len(names)), [associations.title(name) for name in names])
+    ax.set(ylim=(len(names) - 0.5, -0.5), xlabel="implausibility")
+    ax.set_title(f"{data.title}\n{one if 'gen' in one else f'target probability {one}'}")
+page.figure(fig, "levels", alt="Implausibility of each training at equal target probabilities, with 95 % intervals")
+
+# %%
+differences = page.table(associations.against(searched), "differences", show=False)
+primary = differences.query("measure == 'primary' and level == @level")
+primary[["training", "baseline", "mean", "low", "high", "n", "n_seeds", "side"]].round(3).head(12)
+
+# %% [markdown]
+# ## Robustness against plausibility
+#
+# Every training at the primary level: accuracy under attack (radius 0.1) against implausibility, whose axis is turned
+# so that the more plausible lies higher. The line joins the four regimes. If robustness were what counts, all trainings
+# would lie along it.
+
+# %%
+fig, ax = plt.subplots(figsize=(style.PAGE, 3.6), layout="constrained")
+every = table.groupby(["training", "family"], sort=False)[["robust", "gradient", "implausibility"]].mean().reset_index()
+every = every.dropna()
+line = every[every["family"].isin(REGIMES)]
+ax.plot(line["robust"], line["implausibility"], color=style.FADED, linewidth=0.8, zorder=1)
+for row in every.itertuples():
+    own = row.family in REGIMES
+    colour = style.OTHERS[sorted(how["chosen"]).index(row.family) % 6] if not own else style.COLOURS[row.family]
+    hollow = not own and trainings.module(row.family).ADVERSARIAL
+    looks = {"marker": "o" if own else "s", "markerfacecolor": "white" if hollow else colour, "color": colour}
+    ax.plot(row.robust, row.implausibility, **looks, linestyle="none", zorder=3)
+    ax.annotate(associations.title(row.training), (row.robust, row.implausibility), (4, 2), fontsize=7,
+                textcoords="offset points", color=style.INK)  # fmt: skip
+ax.invert_yaxis()
+style.panel(ax, data.title, xlabel="accuracy under attack", ylabel=f"implausibility at target probability {level}")
+page.figure(fig, "robustness", alt="Accuracy under attack against implausibility, one mark per training and strength")
+
+# %% [markdown]
+# *Circles: the four regimes. Squares: controls, hollow where they see an adversary, with their strength.*
+#
+# ## Which property predicts plausibility?
+#
+# The correlations of the first table as a figure, for both distance metrics. Thick: partial correlations; faded: plain
+# ones. With few trainings that differ in everything at once, a wide interval is an answer, too: it says that these
+# trainings do not tell the properties apart.
+
+# %%
+second = associations.correlations(associations.networks(searched, described, how["level"], "second"))
+correlated = pd.concat([correlations.assign(measure="primary"), second.assign(measure="second")], ignore_index=True)
+page.table(correlated, "correlations_by_measure", show=False)
+fig, axes = plt.subplots(1, 2, figsize=(style.PAGE, 1.9), sharey=True, layout="constrained")
+for ax, (measure, rows) in zip(axes, correlated.groupby("measure", sort=False), strict=True):
+    for i, row in enumerate(rows.itertuples()):
+        at, partial = i % 4 + (0.15 if i < 4 else -0.15), row.kind == "partial"
+        looks = {"color": style.INK if partial else style.FADED, "linewidth": 2.0 if partial else 1.0}
+        ax.plot([row.low, row.high], [at, at], **looks)
+        ax.plot(row.mean, at, "o", color=looks["color"])
+    ax.set_yticks(range(4), ["robustness", "gradient norm", "curvature", "clean accuracy"])
+    ax.axvline(0, color=style.FADED, linewidth=0.8)
+    name = controlled.measures(study)[measure].distance
+    ax.set(title=f"{data.title}, {name}", xlabel="rank correlation with plausibility", xlim=(-1.05, 1.05))
+axes[0].invert_yaxis()
+page.figure(fig, "correlations", alt="Rank and partial rank correlations of plausibility with four properties")
+
+# %% [markdown]
+# ## Pairs that are equal in one property
+#
+# Controls that see no adversary against adversarial regimes of the same clean accuracy (within 0.01), or of the same
+# gradient norm (within a tenth). `robustness` is the difference in accuracy under attack, control minus regime, and
+# `mean` the one in implausibility; `more_plausible` says which of the two is significantly more plausible.
+
+# %%
+matched = page.table(associations.matched(searched, table, how["level"]), "matched", show=False)
+columns = ["equal", "control", "regime", "robustness", "mean", "low", "high", "n", "more_plausible"]
+matched[columns].round(3).head(12)
+
+# %%
+counts = matched.groupby(["equal", "more_plausible"]).size().unstack(fill_value=0)
+counts
+
+# %% [markdown]
+# ## Other architectures
+#
+# A few networks of other architectures, trained briefly, the study's own perceptron among them: regimes standard and
+# medium, and Jacobian regularisation. On images a deeper perceptron and LeNet-5; on tabular data a deeper perceptron
+# and a deep neural decision tree (Yang et al., 2018), the kind of model for tables that the thesis suggests. Each row
+# is a difference to standard training; these are few networks, and no more than a check of the sign.
+
+# %%
+tried = frames.counterfactuals(controlled.architectures(study))
+tried = associations.footing(tried.assign(training=tried["architecture"] + " " + tried["training"]))
+names = tried["architecture"].unique()
+pairs = [(f"{one} {name}", f"{one} standard") for one in names for name in ("medium", "jacobian")]
+architectures = associations.compared(tried, pairs, ["measure"])
+architectures = page.table(architectures, "architectures", show=False)
+architectures.query("measure == 'primary'").round(3)
+
+# %% [markdown]
+# ## In short
+#
+# What the comparison says is in the tables above; what it cannot say is in the [plan](../paper/plan.md): the trainings
+# are a choice, the intervals cover networks and not that choice, and the measure of plausibility is that of the thesis.
+
+# %% tags=["conclusions"]
+partial = correlations[correlations["kind"] == "partial"].set_index("property")["predicts"]
+page.holds(
+    "No property predicts plausibility when the other three are held equal: these trainings do not tell them apart.",
+    not partial.any(),
+)
