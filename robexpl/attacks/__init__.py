@@ -12,9 +12,13 @@ from robexpl.attacks._loops import start_points
 from robexpl.attacks.fgsm import fgsm
 from robexpl.attacks.pgd import EARLY_STOPS, pgd
 from robexpl.attacks.random_signs import random_signs
+from robexpl.attacks.square import square
+from robexpl.attacks.worst_case import worst_case
 from robexpl.checks import Bounds
 
-__all__ = ["EARLY_STOPS", "fgsm", "module", "names", "pgd", "random_signs", "run", "start_points"]
+__all__ = [
+    "EARLY_STOPS", "fgsm", "module", "names", "pgd", "random_signs", "run", "square", "start_points", "worst_case",
+]  # fmt: skip
 
 names = partial(registry.names, __name__)
 module = partial(registry.module, __name__, what="attack")

@@ -86,6 +86,16 @@ def direction(run: Vjp, x: Tensor, one_hot: Tensor, rounded: bool = False) -> Te
     return gradient.sign_()
 
 
+def lead(logits: Tensor, one_hot: Tensor) -> Tensor:
+    """Return max_{j != y} f_j - f_y less what rounding may add to it, shape (n,): above 0 where y has surely lost.
+    >>> lead(torch.tensor([[2.0, 3.5], [4.0, 4.0]]), torch.eye(2)).sign()
+    tensor([ 1., -1.])
+    """
+    about = torch.finfo(logits.dtype)
+    others = torch.sub(logits, one_hot, alpha=about.max).amax(1)
+    return others - (logits * one_hot).sum(1) - 8 * about.eps * logits.abs().amax(1)
+
+
 def ascend(
     run: Vjp, x: Tensor, one_hot: Tensor, start: Tensor, adversary: Adversary, box: Pair,
     early_stop: str | bool = False, rounded: bool = False,
