@@ -140,7 +140,7 @@ class Dice:
         frame = frame.assign(outcome=[0, 1])  # dice-ml takes only the range of every pixel from here
         features = {"continuous_features": self.names, "continuous_features_precision": dict.fromkeys(self.names, 3)}
         self.model = library.Model(model=_Probability(model, target), backend="PYT")
-        with _silence():
+        with silence():
             data = library.Data(dataframe=frame, outcome_name="outcome", **features)
             self.search = library.Dice(data, self.model, method="gradient")
         ask = self.search.stop_loop
@@ -151,7 +151,7 @@ class Dice:
         self.stamps.clear()
         row = pd.DataFrame([x.tolist()], columns=self.names)
         options = {"total_CFs": 1, "desired_class": 1, "posthoc_sparsity_param": 0}
-        with _silence(), contextlib.suppress(load("raiutils.exceptions").UserConfigValidationException):  # none found
+        with silence(), contextlib.suppress(load("raiutils.exceptions").UserConfigValidationException):  # none found
             self.search.generate_counterfactuals(row, min_iter=steps, max_iter=steps, **options)
         return self.stamps[steps] - self.stamps[0]
 
@@ -166,7 +166,7 @@ class _Probability(nn.Module):
 
 
 @contextlib.contextmanager
-def _silence():
+def silence():
     out, err = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
     with out, err, warnings.catch_warnings(action="ignore"):
         yield

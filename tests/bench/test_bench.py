@@ -11,6 +11,7 @@ import peers
 import plots
 import pytest
 import scaling
+import strength
 import torch
 
 from robexpl.models import mlp
@@ -114,6 +115,23 @@ def test_what_is_written(paths, data):
     met = tables["bench-targets.csv"].set_index("name")
     assert met.loc["PGD against the fastest library", ["aim", "met"]].tolist() == [1.0, False]  # no library, no time
     assert (met["met"] == (met["times"] >= met["aim"])).all()
+
+
+def test_strength_is_compared_without_libraries_and_by_the_network_itself(data):
+    with pytest.MonkeyPatch.context() as patch:
+        for module in MODULES:
+            patch.setitem(sys.modules, module, None)
+        table = strength.compared(data, MODEL, rows=12, eps=0.02)
+    assert table["attack"].tolist()[0] == strength.OURS
+    assert table["skipped"].isna().tolist() == [True] + [False] * (len(strength.OTHERS) + len(strength.AUTOATTACK))
+    assert set(table["n"]) == {12}
+    other = table.assign(dataset="d", regime="r", accuracy=[0.503, *[0.5] * (len(table) - 1)])
+    assert len(strength.weaker(other)) == 1
+    assert strength.weaker(other.assign(accuracy=0.5)).empty
+    box = torch.linspace(-2, -1, 784), torch.linspace(1, 3, 784)
+    scaled, x = strength.Scaled(MODEL, box), torch.rand(3, 784)
+    torch.testing.assert_close(scaled.back(scaled.into(x)), x, atol=1e-5, rtol=0)
+    assert bool((scaled.back(torch.ones(1, 1, 28, 28)) <= box[1]).all())
 
 
 @pytest.mark.parametrize(("times", "text"), [(1.0, "1"), (1.2345, "1.23"), (343.6, "344"), (2557.4, "2,560")])
