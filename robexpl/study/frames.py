@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from robexpl import attacks
 from robexpl.gradients import vjp
 from robexpl.progress import bar
 from robexpl.study import stages
@@ -86,6 +87,44 @@ def attacked(entries: Iterable[Measured]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def worst_cases(entries: Iterable[Measured], rows: int | None = None) -> pd.DataFrame:
+    """Tabulate worst cases, one row per network and radius: test rows still classified correctly, of n; value: their
+    share; then of each of `worst_case.NAMES` how many rows it changed, at this radius or at a smaller one. Of all rows
+    that were attacked, or of the first `rows` of them.
+    """
+    found = []
+    for entry in bar(list(entries), desc="table"):
+        result = {name: values[:rows] for name, values in stages.worst_case(entry.what).items()}
+        right, names = result["correct"], attacks.module("worst_case").NAMES
+        counts = {name: int((result["part"] == place).sum()) for place, name in enumerate(names)}
+        found.append({**dict(entry.labels), "correct": int(right.sum()), "n": len(right), **counts})
+    return pd.DataFrame(found).pipe(lambda frame: frame.assign(value=frame["correct"] / frame["n"]))
+
+
+def held(entries: Iterable[Measured]) -> pd.DataFrame:
+    """Tabulate up to which radius each test row holds out in each network, a row of the table for each; from the worst
+    case of rising radii, by the trapezoidal rule, and none beyond the largest. Their mean is the area under the curve.
+    """
+    entries, found = list(entries), []
+    for key in dict.fromkeys(tuple(pair for pair in entry.labels if pair[0] != "eps") for entry in entries):
+        own = [entry for entry in entries if set(key) < set(entry.labels)]
+        right = torch.stack([stages.worst_case(entry.what)["correct"] for entry in own]).double()  # (radii, n)
+        radii = torch.tensor([dict(entry.labels)["eps"] for entry in own], dtype=torch.float64)
+        radius = torch.trapezoid(right, radii, dim=0)
+        found.append(pd.DataFrame({**dict(key), "row": range(len(radius)), "radius": radius.numpy()}))
+    return pd.concat(found, ignore_index=True)
+
+
+def alone(entries: Iterable[Measured]) -> pd.DataFrame:
+    """Tabulate attacks and transferred examples, one row each: test rows classified correctly, of n; value: share."""
+    rows = []
+    for entry in bar(list(entries), desc="table"):
+        stage = stages.attack if isinstance(entry.what, Attacked) else stages.transfer
+        right = stage(entry.what)["correct"]
+        rows.append({**dict(entry.labels), "correct": int(right.sum()), "n": len(right)})
+    return pd.DataFrame(rows).pipe(lambda frame: frame.assign(value=frame["correct"] / frame["n"]))
 
 
 def histories(entries: Iterable[Measured]) -> pd.DataFrame:

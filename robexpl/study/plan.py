@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from robexpl import checks, measures, trainings
+from robexpl.attacks import module
 from robexpl.measures import _judges
 from robexpl.models.mlp import HIDDEN
 from robexpl.regimes import ADVERSARIES, Adversary
-from robexpl.study import audit, choices, controlled, grid, judging, proofs, sizes, stages, variations
+from robexpl.study import audit, choices, controlled, grid, judging, proofs, security, sizes, stages, variations
 from robexpl.study.controlled import Controlled
 from robexpl.study.factuals import Draw
 from robexpl.study.grid import Measured, Point
 from robexpl.study.networks import Itself, Network
 from robexpl.study.proofs import Certified, Distances
 from robexpl.study.sizes import Study
-from robexpl.study.stages import Attacked, Judges, Reference, Search, Seen
+from robexpl.study.stages import Attacked, Judges, Reference, Search, Seen, Transferred, Worst
 
 # Seconds on one core, about: per step of an adversary and of a search, whatever its size; per row and weight of a step;
 # per pair of rows and input of a distance. Their proportions order the work; the time left is measured.
@@ -30,11 +31,11 @@ JUDGE_STEP, JUDGE_PIXEL = 1.5e-3, 1.5e-7  # of the training of a judge: per step
 ROW = {"lenet": 2e-4, "decision_tree": 2.5e-5}  # per row of a step, where not all of the work is in one layer
 BATCH, BLOCK, EARLY = 32, 256, 0.1  # EARLY: share of the steps that a search for the decision threshold takes, about
 STAGES = {
-    Network: ("train",), Controlled: ("train",), Attacked: ("attack",), Judges: ("judges",),
-    Search: ("search", "score"), Reference: ("score",), Seen: ("score",),
+    Network: ("train",), Controlled: ("train",), Judges: ("judges",), Attacked: ("attack",), Worst: ("worst_case",),
+    Transferred: ("transfer",), Search: ("search", "score"), Reference: ("score",), Seen: ("score",),
     Distances: ("distance",), Certified: ("certificate",),
 }  # fmt: skip
-ORDER = ("judges", "train", "attack", "distance", "certificate", "search", "score")
+ORDER = ("judges", "train", "attack", "worst_case", "transfer", "distance", "certificate", "search", "score")
 Lists = tuple[Callable[[Study], list[Point] | list[Measured]], ...]
 
 
@@ -96,7 +97,12 @@ class Cell:
             return first.epochs * ceil(rows / BATCH) * step
         if isinstance(first, (Distances, Certified)):
             return proofs.cost(first)
-        if isinstance(first, Attacked):
+        if isinstance(first, Worst):
+            parts = module("worst_case").PARTS.items()
+            others = min(data.n_classes - 1, module("worst_case").TARGETS)
+            passes = sum((others if name == "targets" else 1) * steps for name, tries in parts for steps, _ in tries)
+            return passes * (3 * ADVERSARY_STEP + (first.rows or len(data.x_test)) * row)
+        if isinstance(first, (Attacked, Transferred)):
             passes, n = 1 + dict(first.attack.settings).get("steps", 1), first.rows or len(data.x_test)
             return passes * (ceil(n / BLOCK) * ADVERSARY_STEP + n * row)
         if isinstance(first, Judges):
@@ -173,6 +179,12 @@ NOTEBOOKS = (
             judging.points, judging.counterfactuals, judging.seen, judging.explained, judging.generated,
             judging.out_of_range,
         ),
+    ),
+    Notebook(
+        "robustness", (
+            security.curves, security.alone, proofs.distances, proofs.boundary, proofs.certificates,
+        ),
+        full=(security.author,),
     ),
     Notebook("models", (grid.networks, grid.robustness, grid.checks)),
     Notebook("rq2", (grid.main, grid.robustness)),
