@@ -11,8 +11,8 @@ import torch
 from robexpl import attacks
 from robexpl.attacks.worst_case import NAMES, details
 from robexpl.seeds import torch_generator
-from robexpl.study import frames, grid, plan, security, sizes, stages
-from robexpl.study.stages import Transferred, Worst
+from robexpl.study import frames, grid, plan, security, sizes, worst
+from robexpl.study.worst import Transferred, Worst
 
 STUDY = replace(sizes.load("demo", "breast_cancer"), epochs=2)
 RADII = (0.0, 0.2, 0.6)
@@ -35,11 +35,11 @@ def test_each_radius_attacks_what_the_smaller_ones_left_and_goes_on_where_it_sto
     one = known["standard"]
     data, model = one.data.load(), one.model()
     x, y = data.x_test[:ROWS], data.y_test[:ROWS]
-    found = stages.worst_case(Worst(one, RADII, ROWS))
-    smaller = [stages.worst_case.path(Worst(one, RADII[: i + 1], ROWS)) for i in range(3)]
+    found = worst.worst_case(Worst(one, RADII, ROWS))
+    smaller = [worst.worst_case.path(Worst(one, RADII[: i + 1], ROWS)) for i in range(3)]
     assert all(path.is_file() for path in smaller)  # an interrupted run starts after the last of them
-    before = stages.worst_case(Worst(one, RADII[:2], ROWS))
-    clean = stages.worst_case(Worst(one, RADII[:1], ROWS))
+    before = worst.worst_case(Worst(one, RADII[:2], ROWS))
+    clean = worst.worst_case(Worst(one, RADII[:1], ROWS))
     assert torch.equal(clean["correct"], model(x).argmax(1) == y)
     assert (clean["part"] == NAMES.index("clean")).equal(~clean["correct"])
     assert 0 < int(before["correct"].sum()) < int(clean["correct"].sum())
@@ -69,7 +69,7 @@ def test_the_mean_radius_held_is_the_area_under_the_curve(known):
 
 def test_transferred_examples_are_those_of_the_other_network(known):
     how = sizes.evaluation()["pgd_projected"]
-    found = stages.transfer(Transferred(known["strong"], known["standard"], how, ROWS))["correct"]
+    found = worst.transfer(Transferred(known["strong"], known["standard"], how, ROWS))["correct"]
     data, source, subject = known["strong"].data.load(), known["standard"].model(), known["strong"].model()
     x, y = data.x_test[:ROWS], data.y_test[:ROWS]
     generator = torch_generator(0, "transfer")

@@ -14,7 +14,7 @@ from torch import nn
 from robexpl import attacks
 from robexpl.gradients import vjp
 from robexpl.progress import bar
-from robexpl.study import stages
+from robexpl.study import stages, worst
 from robexpl.study.factuals import correct
 from robexpl.study.grid import Measured, Point
 from robexpl.study.networks import Network
@@ -96,7 +96,7 @@ def worst_cases(entries: Iterable[Measured], rows: int | None = None) -> pd.Data
     """
     found = []
     for entry in bar(list(entries), desc="table"):
-        result = {name: values[:rows] for name, values in stages.worst_case(entry.what).items()}
+        result = {name: values[:rows] for name, values in worst.worst_case(entry.what).items()}
         right, names = result["correct"], attacks.module("worst_case").NAMES
         counts = {name: int((result["part"] == place).sum()) for place, name in enumerate(names)}
         found.append({**dict(entry.labels), "correct": int(right.sum()), "n": len(right), **counts})
@@ -110,7 +110,7 @@ def held(entries: Iterable[Measured]) -> pd.DataFrame:
     entries, found = list(entries), []
     for key in dict.fromkeys(tuple(pair for pair in entry.labels if pair[0] != "eps") for entry in entries):
         own = [entry for entry in entries if set(key) < set(entry.labels)]
-        right = torch.stack([stages.worst_case(entry.what)["correct"] for entry in own]).double()  # (radii, n)
+        right = torch.stack([worst.worst_case(entry.what)["correct"] for entry in own]).double()  # (radii, n)
         radii = torch.tensor([dict(entry.labels)["eps"] for entry in own], dtype=torch.float64)
         radius = torch.trapezoid(right, radii, dim=0)
         found.append(pd.DataFrame({**dict(key), "row": range(len(radius)), "radius": radius.numpy()}))
@@ -121,7 +121,7 @@ def alone(entries: Iterable[Measured]) -> pd.DataFrame:
     """Tabulate attacks and transferred examples, one row each: test rows classified correctly, of n; value: share."""
     rows = []
     for entry in bar(list(entries), desc="table"):
-        stage = stages.attack if isinstance(entry.what, Attacked) else stages.transfer
+        stage = stages.attack if isinstance(entry.what, Attacked) else worst.transfer
         right = stage(entry.what)["correct"]
         rows.append({**dict(entry.labels), "correct": int(right.sum()), "n": len(right)})
     return pd.DataFrame(rows).pipe(lambda frame: frame.assign(value=frame["correct"] / frame["n"]))

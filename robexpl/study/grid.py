@@ -14,7 +14,8 @@ from robexpl.study import sizes
 from robexpl.study.factuals import Agreed, Draw, Pairs
 from robexpl.study.networks import Network, Subject, Thresholded, network
 from robexpl.study.sizes import STOPS, Attack, Study
-from robexpl.study.stages import POINTS, Attacked, Measure, Reference, Search, Transferred, Worst
+from robexpl.study.stages import POINTS, Attacked, Measure, Reference, Search
+from robexpl.study.worst import Transferred, Worst
 
 DTC, GCC = STOPS
 Labels = dict[str, Any]

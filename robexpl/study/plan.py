@@ -15,14 +15,15 @@ from robexpl.attacks import module
 from robexpl.measures import _judges
 from robexpl.models.mlp import HIDDEN
 from robexpl.regimes import ADVERSARIES, Adversary
-from robexpl.study import audit, choices, controlled, grid, judging, proofs, security, sizes, stages, variations
+from robexpl.study import audit, choices, controlled, grid, judging, proofs, security, sizes, stages, variations, worst
 from robexpl.study.controlled import Controlled
 from robexpl.study.factuals import Draw
 from robexpl.study.grid import Measured, Point
 from robexpl.study.networks import Itself, Network
 from robexpl.study.proofs import Certified, Distances
 from robexpl.study.sizes import Study
-from robexpl.study.stages import Attacked, Judges, Reference, Search, Seen, Transferred, Worst
+from robexpl.study.stages import Attacked, Judges, Reference, Search, Seen
+from robexpl.study.worst import Transferred, Worst
 
 # Seconds on one core, about: per step of an adversary and of a search, whatever its size; per row and weight of a step;
 # per pair of rows and input of a distance. Their proportions order the work; the time left is measured.
@@ -55,7 +56,7 @@ class Cell:
         return self._function().path(*self.arguments)
 
     def _function(self) -> Callable:
-        return getattr(proofs if self.stage in ("distance", "certificate") else stages, self.stage)
+        return next(getattr(room, self.stage) for room in (stages, worst, proofs) if hasattr(room, self.stage))
 
     @property
     def about(self) -> Any:

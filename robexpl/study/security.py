@@ -8,7 +8,8 @@ from robexpl.regimes import REGIMES
 from robexpl.study import audit, grid, sizes
 from robexpl.study.grid import Measured
 from robexpl.study.sizes import Attack, Study
-from robexpl.study.stages import Attacked, Transferred, Worst
+from robexpl.study.stages import Attacked
+from robexpl.study.worst import Transferred, Worst
 
 STANDARD, ANOTHER = "from standard", "from another seed"  # which network an example was made in
 

@@ -1,7 +1,7 @@
-"""The expensive stages: train, attack, worst_case, transfer, search, score. Each is computed once and kept.
+"""The expensive stages: train, attack, search, score. Each is computed once and kept; its arguments say all of it.
 
-Its arguments say all of it. One that names a dataset, an architecture, an attack, a generator or a measure brings the
-code of its file into the key (`code`), so that only what a result rests on recomputes it.
+One that names a dataset, an architecture, an attack, a generator or a measure brings the code of its file into the key
+(`code`), so that only what a result rests on recomputes it.
 """
 
 from dataclasses import dataclass, replace
@@ -37,29 +37,6 @@ class Attacked:
     stream: tuple[str, ...] = ("evaluation",)  # names of the random stream, beside the seed
     rounded: bool = False  # the direction as single precision leaves it
     double: bool = False  # attack and network in double precision
-
-
-@dataclass(frozen=True)
-class Worst:
-    """The first test rows of a subject under the worst case of rising radii, of which the last is in question."""
-
-    subject: Subject
-    radii: tuple[float, ...]
-    rows: int | None = None
-
-    def code(self) -> tuple:
-        """Return the functions whose code the points rest on."""
-        return (attacks.module("worst_case").details,)
-
-
-@dataclass(frozen=True)
-class Transferred:
-    """Test rows as an attack perturbs them in the network `source`, shown to a subject."""
-
-    subject: Subject
-    source: Subject
-    attack: Attack
-    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -158,41 +135,6 @@ def attack(attacked: Attacked) -> dict[str, Tensor]:
     moved = (points - x).abs()
     typical = moved.where(moved > 0, torch.nan).nanmedian(1).values.nan_to_num(0)
     return {"correct": correct, "steps": steps, "radius": moved.amax(1), "typical": typical}
-
-
-@cached
-def worst_case(wanted: Worst) -> dict[str, Tensor]:
-    """Attack test rows by the worst case, those alone that no smaller radius has changed; keep, each (n,): label still
-    right; part, the place in `attacks.worst_case.NAMES` of what changed it; lead of another class. Each radius is an
-    entry of its own, so that an interrupted run goes on at the radius where it stopped.
-    """
-    dataset, model = wanted.subject.data.load(), wanted.subject.model()
-    x, y = dataset.x_test[: wanted.rows], dataset.y_test[: wanted.rows]
-    *smaller, eps = wanted.radii
-    before = worst_case(replace(wanted, radii=tuple(smaller))) if smaller else {"correct": torch.ones_like(y).bool()}
-    left = before["correct"]
-    generator = torch_generator(wanted.subject.data.seed, "worst case", str(eps))
-    found = attacks.module("worst_case").details(
-        model, x[left], y[left], eps=eps, bounds=dataset.bounds, generator=generator
-    )
-    with torch.no_grad():
-        new = {"correct": model(found.x).argmax(1) == y[left], "part": found.part, "lead": found.lead}
-    kept = {name: before.get(name, values.new_zeros(len(y))).clone() for name, values in new.items()}
-    for name, values in new.items():
-        kept[name][left] = values
-    return kept
-
-
-@cached
-def transfer(wanted: Transferred) -> dict[str, Tensor]:
-    """Attack test rows in another network; keep which labels the subject still gets right (n,)."""
-    dataset, how = wanted.subject.data.load(), wanted.attack
-    x, y = dataset.x_test[: wanted.rows], dataset.y_test[: wanted.rows]
-    generator = torch_generator(wanted.subject.data.seed, "transfer")
-    options = {"bounds": dataset.bounds, "generator": generator, **dict(how.settings)}
-    points, _ = attacks.run(how.attack, wanted.source.model(), x, y, **options)
-    with torch.no_grad():
-        return {"correct": wanted.subject.model()(points).argmax(1) == y}
 
 
 @cached

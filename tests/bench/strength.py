@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import peers
 import torch
+from robexpl.study.author import FOLDERS, load_author_network
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,7 +25,6 @@ from robexpl.files import write_atomic
 from robexpl.pipeline.publish import to_csv
 from robexpl.regimes import REGIMES
 from robexpl.seeds import torch_generator
-from robexpl.study.author import FOLDERS, load_author_network
 from robexpl.study.places import generated_dir
 
 ROWS, EPS = 1000, 0.2
