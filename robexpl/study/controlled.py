@@ -66,7 +66,7 @@ def measures(study: Study) -> dict[str, Measure]:
 
 def seeds(study: Study) -> range:
     """Return the seeds whose networks are compared."""
-    return range(min(settings(study)["seeds"], study.seeds))
+    return study.every[: settings(study)["seeds"]]
 
 
 def controlled(like: Network, name: str, strength: float) -> Controlled:
@@ -175,7 +175,7 @@ def architectures(study: Study) -> list[Point]:
     """List searches in networks of other architectures, and of the study's own, all trained as briefly."""
     whole = sizes.settings()["architectures"]
     how, found = whole[study.profile][study.kind], []
-    for seed in range(min(how["seeds"], study.seeds)):
+    for seed in study.every[: how["seeds"]]:
         known = of_seed(study, sizes.primary(), seed)
         for name in how["names"]:
             for training in whole["trainings"]:
