@@ -1,4 +1,4 @@
-"""The headline contrasts by three methods: `python tests/bench/contrasts.py [full|demo]` writes bench-contrasts.csv.
+"""The headline contrasts by three methods: `python tests/contrasts.py [full|demo]` writes bench-contrasts.csv.
 
 Strong - standard in the primary condition, for each dataset and stopping criterion, from the searches in the cache:
 the study's interval, a mixed model with a random effect per network (REML, statsmodels), and an exact permutation test
