@@ -292,7 +292,7 @@ def test_networks_that_conditions_share_are_trained_once():
     own = {name: sizes.load("full", name).epochs for name in ("mnist", "california")}
     found = {  # of the regimes: the controls have networks of their own
         one for one in trained if type(one) is networks.Network and one.regime in REGIMES and not one.binary
-        and one.architecture == "mlp" and one.epochs == own[one.data.dataset]
+        and one.architecture == "mlp" and one.epochs == own[one.data.dataset] and one.data.seed >= 100
     }  # fmt: skip
     images = [network for network in found if network.data.dataset == "mnist"]
     rounded = 2 * 3  # of the audit: two regimes and three seeds trained with the rounded direction
