@@ -46,7 +46,7 @@ searched = frames.counterfactuals(judging.counterfactuals(study))
 validity = page.table(criteria.criteria(criteria.beside(searched, points)), "validity", show=False)
 order = page.table(criteria.order(searched, ["measure", "stop"]).drop(columns="p_lower"), "order", show=False)
 trusted = criteria.trusted(validity, study.distance)
-f"Trusted by the rule of the analysis plan: {measures.module(trusted).TITLE}."
+print("Trusted by the rule of the analysis plan:", measures.module(trusted).TITLE)
 
 # %% tags=["conclusions"]
 met = validity.drop_duplicates(["measure", "criterion"]).groupby("measure")["met"].sum()
@@ -123,6 +123,8 @@ kinds |= {"decision_threshold": "DTC", "generator_conditions": "GCC"}
 place = criteria.beside(searched, points).groupby("measure", sort=False)[[*kinds, "real", "uniform"]].mean()
 place = place.loc[list(names)].sub(place["real"], axis=0).div(place["uniform"] - place["real"], axis=0)
 scale = page.table(place.reset_index().melt("measure", var_name="point"), "scale", show=False)
+
+# %%
 fig, ax = plt.subplots(figsize=(style.PAGE, 0.6 + 0.24 * len(names)), layout="constrained")
 for i, (kind, title) in enumerate(kinds.items()):
     looks = {**style.mark(kind, i), "linestyle": "none", "label": title}
@@ -239,11 +241,16 @@ shares = shares[["valid", "converged", "l1", "steps"]].mean().reset_index()
 shares = shares.rename(columns={"valid": "validity", "l1": "distance"})
 generated = generated.merge(shares, on=["generator", "measure", "stop", "regime"], validate="one_to_one")
 page.table(generated, "generated", show=False)
+
+# %%
+called = {"wachter": "Wachter", "ecco": "ECCo", "eccco": "ECCCo"}
+short = dict(zip(STOPS, ("DTC", "GCC"), strict=True))
 fig, axes = plt.subplots(2, 2, figsize=(style.PAGE, 3), sharey=True, layout="constrained")
 for ax, (key, rows) in zip(axes.flat, estimates.grouped(generated, ["measure", "stop"]), strict=True):
-    style.points(ax, rows, x="mean", y="generator", hue="regime")
+    style.points(ax, rows.assign(generator=rows["generator"].map(called)), x="mean", y="generator", hue="regime")
     ax.axvline(0, color=style.FADED, linewidth=0.8)
-    style.panel(ax, f"{data.title}, {key['measure']}", key["stop"], xlabel="robust - standard, standard deviations")
+    ax.set(title=f"{data.title}, {names[key['measure']]}, {short[key['stop']]}")
+    ax.set_xlabel("robust - standard, standard deviations" if ax in axes[1] else "")
 style.legend(fig)
 page.figure(
     fig, "generators",
