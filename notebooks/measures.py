@@ -40,7 +40,7 @@ style.use()
 # %% [markdown]
 # ## The answer
 
-# %%
+# %% tags=["loose"]
 points = frames.reference(judging.points(study))
 searched = frames.counterfactuals(judging.counterfactuals(study))
 validity = page.table(criteria.criteria(criteria.beside(searched, points)), "validity", show=False)
@@ -107,7 +107,7 @@ pd.DataFrame(scores).T.round(3)
 # counterfactuals; and counterfactuals should score lower than uniform noise and, under the generator conditions (GCC),
 # than the blank. A criterion is met where the whole interval of every difference lies on the right side.
 
-# %%
+# %% tags=["loose"]
 names = {name: measures.module(name).TITLE for name in validity["measure"].unique()}
 wide = validity.pivot_table(index="measure", columns="criterion", values="met", aggfunc="first", sort=False)
 wide = wide.replace({True: "yes", False: "no"}).assign(met=met)
@@ -171,7 +171,7 @@ page.figure(
     alt="Paired differences in plausibility between robust and standard networks, by measure and stopping criterion",
 )  # fmt: skip
 
-# %%
+# %% tags=["loose"]
 disagreements = page.table(criteria.disagreements(order, "measure"), "disagreements")
 
 # %% [markdown]
