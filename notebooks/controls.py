@@ -67,7 +67,7 @@ correlations = page.table(associations.correlations(table), "correlations")
 # what it is made of:
 
 # %% tags=["tol-0.1"]
-network = grid.of_seed(controlled.small(study), sizes.primary(), 0)["standard"]
+network = grid.of_seed(controlled.small(study), sizes.primary(), study.first)["standard"]
 data, model = network.data.load(), network.model()
 x, y = data.x_train[:32], data.y_train[:32]  # (n, d), (n,)
 

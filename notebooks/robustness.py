@@ -53,7 +53,7 @@ curves.assign(text=text).pivot(index="eps", columns="regime", values="text")[lis
 
 # %%
 condition = sizes.primary()
-data = study.load(0, condition.sampling)
+data = study.load(condition.sampling)
 fig, ax = plt.subplots(figsize=(style.COLUMN, 2.5), layout="constrained")
 style.points(ax, curves, x="eps", y="mean", line=True)
 style.panel(ax, data.title, xlabel="radius (maximum norm)", ylabel="accuracy, at most", ylim=(-0.03, 1.03))
@@ -80,7 +80,7 @@ area.round(4)
 # first to change each row.
 
 # %%
-networks = grid.of_seed(study, condition, seed=0)
+networks = grid.of_seed(study, condition, study.first)
 x, y = data.x_test[:100], data.y_test[:100]  # (n, d), (n,)
 found, how = {}, {"eps": radius, "bounds": data.bounds}
 for regime, one in networks.items():
