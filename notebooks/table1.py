@@ -192,7 +192,8 @@ for one in study.both:
     rates = frames.attacked(choices.attacks(one)).rename(columns={"attack": "quantity"})
     keys = ["choice", "quantity", "regime", "seed"]
     means = pd.concat([part.groupby(keys, sort=False)["value"].mean() for part in (scored, rates)])
-    change = means.drop("as_run") - means.loc["as_run"].reindex(means.drop("as_run").index.droplevel(0)).values
+    others = means[means.index.get_level_values("choice") != "as_run"]
+    change = others - means.loc["as_run"].reindex(others.index.droplevel(0)).to_numpy()
     for key, part in change.groupby(keys[:-1], sort=False):
         found = {"mean": part.mean(), "low": np.nan, "high": np.nan, "n_seeds": len(part)}
         if len(part) > 1:

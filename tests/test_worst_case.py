@@ -186,7 +186,7 @@ def test_square_asks_as_often_as_it_may_and_moves_inputs_by_all_of_eps(side, sha
         ({"generator": None}, "^expected generator as Generator, got None$"),
         ({"image_shape": (5, 5)}, r"^expected image_shape of 12 pixels, got \(5, 5\)$"),
         ({"steps": -1}, "^expected steps >= 0, got -1$"),
-        ({"parts": ["fab"]}, "^unknown part 'fab'; known: cross_entropy, margin, targets, polish, square$"),
+        ({"parts": ["fab"]}, "^unknown part 'fab'; known: cross_entropy, margin, targets, shrinking, polish, square$"),
     ],
 )
 def test_bad_settings_are_refused(network, points, labels, change, message):

@@ -15,16 +15,18 @@ from robexpl.progress import bar
 from robexpl.seeds import torch_generator
 
 # The parts, in the order in which they are tried, each as often as it has restarts: so many steps, the first of so many
-# radii. The slope of a network bends often within a ball: many short climbs from random points find more than a few
-# long ones, fine steps others than coarse ones, and the end of a climb is a good place to begin another.
-FINE, POLISH = (40, 0.25), (100, 0.1)
+# radii, in a ball that is at first so many times as wide. The slope of a network bends often within a ball: many short
+# climbs from random points find more than a few long ones, fine steps others than coarse ones, the end of a climb is a
+# good place to begin another, and a wide ball leads out of regions where no unit responds and the slope is zero.
+COARSE, FINE, LONG = (20, 2.0, 1), (40, 0.25, 1), (100, 0.25, 1)
 PARTS = {
-    "cross_entropy": ((40, 2.0),), "margin": ((40, 2.0), (40, 0.5)), "targets": (FINE, FINE, FINE, (100, 0.25)),
-    "polish": (POLISH,) * 20, "square": ((500, 2.0),),
+    "cross_entropy": ((40, 2.0, 1),), "margin": ((40, 2.0, 1), (40, 0.5, 1)), "targets": (COARSE, FINE, FINE, LONG),
+    "shrinking": ((60, 0.5, 3), (60, 0.5, 5)), "polish": ((100, 0.1, 1),) * 20, "square": ((1000, 2.0, 1),),
 }  # fmt: skip
 LAST, MOMENTUM, REDRAWN = 0.01, 0.75, 0.1  # the last step, of the first; of the gradients before; inputs, by a polish
+SHRUNK = 0.7  # of the steps, after which a wide ball has the radius asked for
 NAMES = ("none", "clean", *PARTS)  # what changed a row's class: no part, or it was another one from the beginning
-TARGETS = 9  # at most so many other classes are aimed at, the likeliest first
+TARGETS = 9  # climbs towards other classes of each restart, the likeliest first; fewer classes are aimed at repeatedly
 TOGETHER = 1024  # rows that are attacked together
 
 
@@ -56,14 +58,15 @@ def details(
     parts: Sequence[str] = tuple(PARTS),
 ) -> Details:  # fmt: skip
     """Attack each row until its class changes, and keep the point where another class leads by most.
-    A row of another class than y from the beginning stays as it is. Four parts climb by signs of gradients with
+    A row of another class than y from the beginning stays as it is. Five parts climb by signs of gradients with
     momentum, v_{t+1} = 0.75 v_t + g_t / mean |g_t|, g_t = grad_x L(x_t), in steps that shrink to a hundredth,
     x_{t+1} = P(x_t + s eps 0.01^(t / T) sign(v_{t+1})), P the projection onto ball and box: cross_entropy, from x
-    itself [Madry 2018]; the others from random points of the ball: margin, L = max_{j != y} f_j - f_y [Carlini
-    2017]; targets, L = f_t - f_y for every other class t, the likeliest first [Croce 2020]; polish, the margin from the
-    best point so far, first as it is, then with a tenth of its inputs drawn anew. square [Andriushchenko 2020] asks for
-    no gradients and would find what masked ones hide. Random numbers do not depend on what became of other rows or
-    parts: all together change every row that cross_entropy, margin, targets or square changes alone.
+    itself [Madry 2018]; the others from random points of the ball: margin, L = max_{j != y} f_j - f_y [Carlini 2017];
+    targets, L = f_t - f_y for every other class t, the likeliest first [Croce 2020]; shrinking, the same in a ball that
+    is wider at first; polish, the margin from the best point so far, first as it is, then with a tenth of its inputs
+    drawn anew. square [Andriushchenko 2020] asks for no gradients and would find what masked ones hide. Random numbers
+    do not depend on what became of other rows or parts: all together change every row that one of them but polish
+    changes alone.
     >>> how = {"eps": 0.1, "bounds": (0, 1), "generator": torch.Generator().manual_seed(0)}
     >>> found = details(nn.Identity(), torch.tensor([[0.5, 0.4], [0.9, 0.2]]), torch.tensor([0, 0]), **how)
     >>> [NAMES[part] for part in found.part]
@@ -73,7 +76,7 @@ def details(
     checks.refuse_type("generator", generator, torch.Generator)
     tries = [(name, *one) for name in parts for one in enumerate(PARTS[checks.one_of("part", name, PARTS)])]
     run, one_hot, box = prepare(model, x, y, bounds)
-    size, found = min(eps, torch.finfo(x.dtype).max / 8), []
+    size, found = min(eps, torch.finfo(x.dtype).max / 64), []
     cut = blocks(TOGETHER, x, one_hot)
     seeds = torch.randint(2**62, (len(cut),), generator=generator, device=generator.device).tolist()
     for (part, to), seed in zip(cut, bar(seeds, desc="worst case"), strict=True):
@@ -88,22 +91,24 @@ def _block(run: Vjp, x: Tensor, one_hot: Tensor, eps: float, box: Pair, tries: S
     part = torch.full((len(x),), NAMES.index("none"), device=x.device)
     part[height > 0] = NAMES.index("clean")
     likeliest = torch.sub(logits, one_hot, alpha=torch.finfo(x.dtype).max).argsort(1, descending=True)
-    for name, restart, (steps, size) in tries:
-        for target in range(min(logits.shape[1] - 1, TARGETS) if name == "targets" else 1):
+    for name, restart, (steps, size, wide) in tries:
+        for number in range(TARGETS if name in ("targets", "shrinking") else 1):
             rows = (height <= 0).nonzero().flatten()
             if not len(rows):
                 break
-            generator = torch_generator(seed, name, restart, target)
+            generator = torch_generator(seed, name, restart, number)
             if name == "square":
                 new, found = search(lambda points: run(points)[0], x, one_hot, eps, box, steps, generator, rows=rows)
             else:
                 noise = 2 * torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x.device)[rows] - 1
-                start = x[rows] if name == "cross_entropy" else x[rows] + eps * noise
+                start = x[rows] if name == "cross_entropy" else x[rows] + wide * eps * noise
                 if name == "polish":
                     anew = torch.rand(x.shape, generator=generator).to(x.device)[rows] < (REDRAWN if restart else 0)
                     start = torch.where(anew, start, best[rows])
-                aim = nn.functional.one_hot(likeliest[rows, target], one_hot.shape[1]).to(x.dtype)
-                new, found = _climb(run, x[rows], one_hot[rows], start, name, aim, eps, box, steps, size)
+                aim = nn.functional.one_hot(likeliest[rows, number % (logits.shape[1] - 1)], one_hot.shape[1]).to(
+                    x.dtype
+                )
+                new, found = _climb(run, x[rows], one_hot[rows], start, name, aim, eps, box, steps, size, wide)
             better = found > height[rows]
             best[rows[better]], height[rows[better]] = new[better], found[better]
             part[rows[found > 0]] = NAMES.index(name)
@@ -112,26 +117,28 @@ def _block(run: Vjp, x: Tensor, one_hot: Tensor, eps: float, box: Pair, tries: S
 
 def _climb(
     run: Vjp, x: Tensor, one_hot: Tensor, start: Tensor, name: str, aim: Tensor, eps: float, box: Pair, steps: int,
-    size: float,
+    size: float, wide: int,
 ) -> Pair:  # fmt: skip
     """Climb from `start` until the class changes, and return the best points and their leads."""
-    low, high = ball(x, eps, box)
-    here, best, height = torch.clamp(start, low, high), x.clone(), x.new_full((len(x),), -torch.inf)
-    rows, speed = torch.arange(len(x), device=x.device), torch.zeros_like(x)  # rows that still climb
-    for step in range(steps + 1):
+    best, height, rows = x.clone(), x.new_full((len(x),), -torch.inf), torch.arange(len(x), device=x.device)
+    here, speed = start, torch.zeros_like(x)
+    for step in range(steps + 1):  # of the rows that still climb
+        width = 1 + (wide - 1) * max(0.0, 1 - step / (SHRUNK * steps))
+        low, high = ball(x, eps * width, box)
+        here = torch.clamp(here, low, high)
         logits, pull = run(here)
         found = lead(logits, one_hot)
-        better = found > height[rows]
-        best[rows[better]], height[rows[better]] = here[better], found[better]
+        if width == 1:
+            better = found > height[rows]
+            best[rows[better]], height[rows[better]] = here[better], found[better]
         slope = pull(_upwards(name, logits, one_hot, aim))
         refuse_infinite("gradients", slope)
         slope = slope / slope.abs().mean(1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
         speed = MOMENTUM * speed + slope
-        here = torch.clamp(here + size * eps * LAST ** (step / steps) * speed.sign(), low, high)
-        if (open_ := found <= 0).sum() < len(rows):
-            rows, here, speed, one_hot, aim, low, high = (
-                one[open_] for one in (rows, here, speed, one_hot, aim, low, high)
-            )
+        here = here + size * eps * LAST ** (step / steps) * speed.sign()
+        left = height[rows] <= 0
+        if int(left.sum()) < len(rows):
+            rows, x, here, speed, one_hot, aim = (one[left] for one in (rows, x, here, speed, one_hot, aim))
         if not len(rows):
             break
     return best, height
@@ -139,7 +146,7 @@ def _climb(
 
 def _upwards(name: str, logits: Tensor, one_hot: Tensor, aim: Tensor) -> Tensor:
     """Return dL/df (n, classes), for cross_entropy divided by 1 - p_y, as in `direction` of the other attacks."""
-    if name == "targets":
+    if name in ("targets", "shrinking"):
         return aim - one_hot
     others = torch.sub(logits, one_hot, alpha=torch.finfo(logits.dtype).max)
     if name == "cross_entropy":

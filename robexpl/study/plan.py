@@ -100,8 +100,8 @@ class Cell:
             return proofs.cost(first)
         if isinstance(first, Worst):
             parts = module("worst_case").PARTS.items()
-            others = min(data.n_classes - 1, module("worst_case").TARGETS)
-            passes = sum((others if name == "targets" else 1) * steps for name, tries in parts for steps, _ in tries)
+            often = dict.fromkeys(("targets", "shrinking"), module("worst_case").TARGETS)
+            passes = sum(often.get(name, 1) * steps for name, tries in parts for steps, *_ in tries)
             return passes * (3 * ADVERSARY_STEP + (first.rows or len(data.x_test)) * row)
         if isinstance(first, (Attacked, Transferred)):
             passes, n = 1 + dict(first.attack.settings).get("steps", 1), first.rows or len(data.x_test)

@@ -26,7 +26,7 @@ def radius() -> float:
 
 def seeds(study: Study) -> range:
     """Return the seeds of this analysis."""
-    return study.seeds_of(sizes.primary().name)[: settings(study)["seeds"]]
+    return study.seeds_of(sizes.primary().name)[: settings(study)["seeds"][study.kind]]
 
 
 def curves(study: Study) -> list[Measured]:

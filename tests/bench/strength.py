@@ -1,4 +1,4 @@
-"""Compare `attacks.worst_case` with the attacks of other libraries: `python tests/bench/strength.py`, see `make bench`.
+"""Compare `attacks.worst_case` with the attacks of other libraries: `python tests/bench/strength.py`.
 
 The author's networks, 1,000 test rows each. Inputs are scaled to [0, 1] for the libraries and clamped to the box in
 front of the network, so that every attack has the same ball and box; what it returns is judged by the network itself.
