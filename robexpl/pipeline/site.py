@@ -221,8 +221,9 @@ def build(folder: Path, parts: tuple[Callable[[Site], None], ...] = (explore, fr
     site = Site()
     for part in parts:
         part(site)
-    for made in report.chosen("full"):
-        notebook(site, report.target("full").out(made))
+    for path in map(report.target("full").out, report.chosen("full")):
+        if path.is_file():  # the README says which notebooks were not run yet
+            notebook(site, path)
     shutil.rmtree(folder, ignore_errors=True)
     library(site, files.make_folder(folder))
     shutil.rmtree(folder)
