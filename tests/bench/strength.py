@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import peers
 import torch
-from robexpl.study.author import FOLDERS, load_author_network
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from robexpl import attacks, data
 from robexpl.data import Dataset
 from robexpl.files import write_atomic
+from robexpl.models._author import FOLDERS, load_author_network
 from robexpl.pipeline.publish import to_csv
 from robexpl.regimes import REGIMES
 from robexpl.seeds import torch_generator
