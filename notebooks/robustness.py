@@ -88,7 +88,7 @@ page.holds(
 # gradients hide. The steps start at random points of the ball and shrink to zero. `details` says which part was the
 # first to change each row.
 
-# %%
+# %% tags=["loose"]
 networks = grid.of_seed(study, condition, study.first)
 x, y = data.x_test[:40], data.y_test[:40]  # (n, d), (n,)
 model, generator = networks["strong"].model(), torch.Generator().manual_seed(0)
