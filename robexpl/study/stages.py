@@ -1,17 +1,17 @@
 """The expensive stages: train, attack, search, score. Each is computed once and kept; its arguments say all of it.
 
-One that names a dataset, an architecture, an attack, a generator or a measure brings the code of its file into the key
-(`code`), so that only what a result rests on recomputes it.
+An argument that names a dataset, an architecture, an attack, a generator or a measure brings the code of its file into
+the key (`code`), so that only what a result rests on recomputes it.
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from robexpl import attacks, generators, measures
+from robexpl import attacks, generators, measures, metrics
 from robexpl.attacks import start_points
 from robexpl.data import Dataset
 from robexpl.measures import _judges
@@ -166,7 +166,7 @@ def score(of: Search | Reference, measure: Measure) -> dict[str, Tensor]:
     """Score counterfactuals or reference points by a measure (n,)."""
     subject, rows = getattr(of, "subject", None), slice(None)
     data = subject.data if subject else of.data
-    by = prepared(data.shared(), measure, subject if measure.marked("NETWORK") else None)
+    by = scorer(data.shared(), measure, subject if measure.marked("NETWORK") else None)
     if isinstance(of, Search):
         found = search(of)
         x, target = found["x"], found["target"]
@@ -182,9 +182,25 @@ def score(of: Search | Reference, measure: Measure) -> dict[str, Tensor]:
     return {"implausibility": by(x, target)[rows]}
 
 
-@lru_cache(maxsize=12)
-def prepared(data: Data, measure: Measure, subject: Subject | None = None) -> measures.Score:
+def scorer(data: Data, measure: Measure, subject: Subject | None = None) -> measures.Score:
     """Return what scores rows by a measure, with all that it learns of the training points and of a network learnt."""
+    if measure.distance not in metrics.names():
+        return prepared(data, measure, subject)
+    known = neighbours(data, measure.distance)
+    return partial(metrics.implausibility, reference_x=known, k=measure.k)
+
+
+@lru_cache(maxsize=2)
+def neighbours(data: Data, distance: str) -> metrics.Reference:
+    """Return the training points by class, prepared once for a distance, whatever the number of neighbours."""
+    known = data.load()
+    shape = known.image_shape or metrics.IMAGE_SHAPE
+    return metrics.reference(known.x_train, known.y_train, distance=distance, image_shape=shape)
+
+
+@lru_cache(maxsize=12)
+def prepared(data: Data, measure: Measure, subject: Subject | None) -> measures.Score:
+    """Return what scores rows by a measure that is no distance, prepared once."""
     known, asked = data.load(), measure.marked("JUDGES")
     weights = judges(Judges(data)) if known.image_shape and asked else None
     model = subject.model() if subject else None
