@@ -5,32 +5,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from robexpl.models.lenet import lenet
 from robexpl.progress import bar
 from robexpl.seeds import torch_generator
 
 JUDGES, STEPS, PASSES, BATCH, NOISE = 3, 3000, 12, 64, 0.3  # steps are at most so many passes over the rows
 Weights = Mapping[str, Tensor]
-
-
-def lenet(image_shape: tuple[int, int], classes: int, generator: torch.Generator | None = None) -> nn.Sequential:
-    """Make a LeNet-5 with ReLU and maxima in place of means [LeCun 1998], mapping rows of pixels to logits."""
-    height, width = image_shape
-    with torch.device("meta"):
-        model = nn.Sequential(
-            nn.Unflatten(1, (1, height, width)),
-            nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(6, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(16 * (height // 4) * (width // 4), 120), nn.ReLU(),
-            nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, classes),
-        )  # fmt: skip
-    model = model.to_empty(device="cpu")
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim > 1:
-                nn.init.xavier_normal_(weight, generator=generator)
-            else:
-                weight.zero_()
-    return model.eval()
 
 
 def learn(x: Tensor, y: Tensor, image_shape: tuple[int, int], seed: int = 0) -> dict[str, Tensor]:
@@ -41,7 +21,7 @@ def learn(x: Tensor, y: Tensor, image_shape: tuple[int, int], seed: int = 0) -> 
     steps = min(STEPS, PASSES * -(-len(x) // BATCH))
     for number in range(JUDGES):
         draw = torch_generator(seed, "judge", number)
-        model = lenet(image_shape, classes, draw)
+        model = lenet(image_shape, classes, generator=draw)
         optimizer = torch.optim.Adam(model.parameters(), lr=2e-3, fused=True)
         for step in bar(range(steps), desc=f"judge {number + 1} of {JUDGES}"):
             rows = torch.randint(len(x), (BATCH,), generator=draw)
@@ -61,7 +41,7 @@ def judge(weights: Weights, number: int, image_shape: tuple[int, int]) -> nn.Seq
     own = {name.partition(".")[2]: value for name, value in weights.items() if name.startswith(f"{number}.")}
     model = lenet(image_shape, len(own["12.bias"]))
     model.load_state_dict(own)
-    return model
+    return model.eval()
 
 
 @torch.no_grad()
