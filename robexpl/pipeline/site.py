@@ -103,14 +103,17 @@ class Site:
         self.made[name] = content
         return name
 
-    def linked(self, html: str, root: str) -> str:
-        """Lead links to files of the repository to what the site has of them, and copy what it does not have."""
+    def linked(self, html: str, root: str, folder: Path = Path()) -> str:
+        """Lead links to files of the repository to what the site has of them, and copy what it does not have.
+        Links are from the repository's root, or from the folder of the text.
+        """
 
         def target(found: re.Match) -> str:
             attribute, link = found.groups()
             if re.match(r"[a-z]+:|#", link):
                 return found[0]
             link, mark, place = FROM_ROOT.sub("", link).partition("#")
+            link = link if (places.ROOT / link).exists() else (folder / link).as_posix()
             notebook = re.fullmatch(r"notebooks/([\w-]+)\.ipynb", link)
             if notebook:
                 name = f"notebooks/{notebook[1]}.html"
@@ -118,11 +121,14 @@ class Site:
                 name = "paper.pdf"
             elif link.endswith(".md"):
                 name = f"{Path(link).stem.lower()}.html"
-                self.page(name, "text.html.j2", Path(link).stem, body=reachable(markdown(read(link))))
+                if name not in self.made:
+                    self.made[name] = b""  # begun: pages may lead to each other
+                    body = self.linked(reachable(markdown(read(link))), "", Path(link).parent)
+                    self.page(name, "text.html.j2", Path(link).stem, body=body)
             else:
                 file = places.ROOT / link
-                folder = "figures" if file.suffix in (".svg", ".png") else "files"
-                name = self.add(f"{folder}/{file.name}{'' if file.suffix else '.txt'}", file.read_bytes())
+                kind = "figures" if file.suffix in (".svg", ".png") else "files"
+                name = self.add(f"{kind}/{file.name}{'' if file.suffix else '.txt'}", file.read_bytes())
             return f'{attribute}="{root}{name}{mark}{place}"'
 
         return re.sub(r'\b(href|src)="([^"]*)"', target, html)
