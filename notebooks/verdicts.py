@@ -68,7 +68,7 @@ for one in study.both:
     theirs = thesis.implausibilities(one.dataset, files=True)
     within += int((estimates.with_thesis(estimates.summaries(cells, ["stop", "regime"]), theirs)["z"].abs() <= 2).sum())
 
-# %%
+# %% tags=["loose"]
 listed = claimed.load()
 claims, outcomes = claimed.judge(listed, evidence, halves, within)
 page.table(claims, "claims", show=False)
@@ -179,7 +179,7 @@ Markdown("\n".join(f"- `{row.id}` (section {row.section}): {row.claim}" for row 
 # `version1` are the conclusions first published, `version2_old_seeds` what version 2 of the rules says of the same
 # networks, and `version2_new_seeds` what it says of the networks of this notebook. The old networks decide nothing.
 
-# %%
+# %% tags=["loose"]
 versions = pd.read_csv(places.ROOT / "paper" / "conclusions.csv")
 versions = versions.merge(claims[["id", "conclusion"]].rename(columns={"conclusion": "version2_new_seeds"}), on="id")
 versions = page.table(versions, "versions", show=False)
