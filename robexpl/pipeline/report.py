@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from robexpl import data
-from robexpl.files import DataError, make_folder, sha256
+from robexpl.files import DataError, make_folder, sha256, write_atomic
 from robexpl.pipeline import cluster, execute, notebook, paper, prepare, template
 from robexpl.pipeline.commands import Failure, first_line, say
 from robexpl.pipeline.workers import Job, share
@@ -185,3 +185,8 @@ def golden(jobs: int) -> None:
             old.unlink()
         for made in chosen("demo"):
             shutil.copyfile(where.out(made), folder / where.out(made).name)
+        columns = ["table,column\n"]
+        for path in sorted(where.generated.glob("*.csv")):
+            header = path.read_text(encoding="utf-8").partition("\n")[0]
+            columns += [f"{path.stem},{name}\n" for name in header.split(",")]
+        write_atomic(folder / "columns.csv", "".join(columns).encode())
