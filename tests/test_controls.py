@@ -263,6 +263,17 @@ def test_what_the_notebook_needs_is_in_the_plan_with_its_cost():
     assert plan.Cell("train", (one,)).cost() > plan.Cell("train", (replace(one, epochs=1),)).cost()
 
 
+def test_pairs_with_a_single_common_factual_are_left_out():
+    """A single factual has no interval, and stops no notebook."""
+    frame = pd.DataFrame(
+        {"training": ["a", "b"] * 3, "level": ["1", "1", "2", "2", "2", "2"], "seed": 0, "run": 0, "target": 1}
+        | {"row": [0, 0, 0, 0, 1, 1], "counted": True, "implausibility": [1.0, 2.0, 1.0, 3.0, 2.0, 5.0]}
+    )
+    found = associations.compared(frame, [("b", "a")], ["level"])
+    assert list(found["level"]) == ["2"]
+    assert found["mean"].item() == 2.5
+
+
 def test_the_tables_of_a_small_study():
     searched = associations.footing(frames.counterfactuals(controlled.searches(STUDY)))
     labels = [dict(entry.labels) for entry in controlled.robustness(STUDY)]

@@ -107,10 +107,11 @@ def against(searched: pd.DataFrame, baselines: Sequence[str] = ("standard", "str
 
 
 def compared(searched: pd.DataFrame, wanted: Sequence[tuple[str, str]], by: Sequence[str]) -> pd.DataFrame:
-    """Compare pairs of trainings on the factuals that count: a row per group and pair in which both have some."""
+    """Compare pairs of trainings on the factuals that count: a row per group and pair with two or more."""
     found = []
     for key, rows in estimates.grouped(searched[searched["counted"]], by):
-        pairs = [pair for pair in wanted if set(rows["training"]).issuperset(pair)]
+        several = rows["training"].value_counts().loc[lambda count: count > 1].index
+        pairs = [pair for pair in wanted if set(several).issuperset(pair)]
         found.append(estimates.differences(rows, pairs, by=(), regime="training").assign(**key))
     names = ["training", "baseline", *estimates.ESTIMATE, "p_lower", "side", *by]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=names)

@@ -184,5 +184,5 @@ def architectures(study: Study) -> list[Point]:
                 one = one if regime else controlled(one, training, settings(study)["chosen"][training])
                 one = replace(one, architecture=name, epochs=how["epochs"])
                 labels = {"seed": seed, "architecture": name, "training": training}
-                found += _searches(study, one, labels, how["factuals"], [whole["level"]])
+                found += _searches(study, one, labels, how["factuals"], [settings(study)["level"]])
     return found
