@@ -26,7 +26,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from robexpl import trainings
+from robexpl import metrics, trainings
 from robexpl.gradients import tracked
 from robexpl.pipeline import publish, style
 from robexpl.regimes import REGIMES, Control
@@ -229,6 +229,39 @@ matched[columns].round(3).head(12)
 # %%
 counts = matched.groupby(["equal", "more_plausible"]).size().unstack(fill_value=0)
 counts
+
+# %% [markdown]
+# ## A look at the counterfactuals
+#
+# For images: the same test digits, which all networks shown classify correctly, changed by searches in the standard and
+# the strong network and in the control without an adversary whose counterfactuals are the most plausible on average.
+# Left of them the digit as it is, right a real test digit of the target class. The numbers are implausibilities with
+# respect to the target class, so that the first column says what no change scores, and the last what reality scores.
+
+# %% tags=["image"]
+seen, factuals, found = frames.images(controlled.look(study))
+data, target = grid.of_seed(study, sizes.primary())["standard"].data.load(), seen["target"].head(len(factuals))
+ranked = means.query("measure == 'primary' and level == @level").set_index("training")["mean"].sort_values()
+calm = [name for (_, name) in found if name not in REGIMES and not trainings.module(name.split()[0]).ADVERSARIAL]
+best = next(name for name in ranked.index if name in calm)
+real = data.x_test[[int((data.y_test == t).nonzero()[0]) for t in target]]  # (n, d)
+columns = {name: x for (_, name), x in found.items() if name in ("standard", "strong", best)}
+columns = {"factual": factuals, **columns, "real": real}
+
+# %% tags=["image"]
+of = {"k": study.k, "distance": study.distance, "image_shape": data.image_shape}
+target, train = torch.tensor(target.to_numpy()), (data.x_train, data.y_train)
+scores = {name: metrics.implausibility(x, target, *train, **of).tolist() for name, x in columns.items()}
+rows = pd.DataFrame(scores).assign(target=target).melt("target", var_name="training", value_name="implausibility")
+page.table(rows, "look", show=False)
+names = [n if n in ("factual", "real") else style.title(n) if n in REGIMES else "control" for n in columns]
+texts = [f"{scores[c][i]:.2f}" for i in range(len(real)) for c in columns]
+texts[:: len(names)] = [f"to {data.class_names[t]}: {s}" for t, s in zip(target, texts[:: len(names)], strict=True)]
+titles = [f"{n}\n{t}" for n, t in zip(names, texts, strict=False)] + texts[len(names) :]
+pictures = [x[i].view(data.image_shape) for i in range(len(real)) for x in columns.values()]
+fig = style.images(pictures, titles, columns=len(columns), width=style.COLUMN)
+fig.suptitle(f"{data.title}, target probability {level}\ncontrol: {associations.title(best)}", fontsize=8)
+page.figure(fig, "look", alt="The same digits changed by the standard, the strong and the best control network")
 
 # %% [markdown]
 # ## Other architectures

@@ -9,7 +9,7 @@ from typing import Any
 from robexpl import data, trainings
 from robexpl.regimes import REGIMES, Control
 from robexpl.study import grid, sizes
-from robexpl.study.factuals import Draw
+from robexpl.study.factuals import Draw, Pairs
 from robexpl.study.grid import DTC, GCC, Labels, Measured, Point, of_seed, point
 from robexpl.study.networks import Data, Network
 from robexpl.study.sizes import Attack, Study
@@ -186,3 +186,23 @@ def architectures(study: Study) -> list[Point]:
                 labels = {"seed": seed, "architecture": name, "training": training}
                 found += _searches(study, one, labels, how["factuals"], [settings(study)["level"]])
     return found
+
+
+def look(study: Study) -> list[Point]:
+    """List searches from a few images to look at: networks of the first seed, the standard and the strong one and those
+    of all controls at their chosen strength, at the primary level.
+    """
+    if study.kind != "image":
+        return []
+    level, how = replace(small(study), generator="ecco_level"), sizes.primary()
+    found = {labels["training"]: one for labels, one in of_trainings(study, study.first) if labels["chosen"]}
+    networks = {name: one for name, one in found.items() if name not in ("weak", "medium")}
+    factuals = Pairs(tuple(map(tuple, sizes.settings()["gallery"])), tuple(networks.values()), study.first)
+    labels = {"condition": how.name, "seed": study.first, "stop": DTC}
+    return [
+        point(
+            level, how, one, DTC, {**labels, "regime": name},
+            factuals=factuals, stream="look", threshold=settings(study)["level"],
+        )
+        for name, one in networks.items()
+    ]  # fmt: skip

@@ -193,7 +193,7 @@ NOTEBOOKS = (
     Notebook(
         "controls", (
             controlled.searches, controlled.robustness, controlled.selection, controlled.ranking,
-            controlled.architectures,
+            controlled.architectures, controlled.look,
         ),
     ),
     Notebook("table1", (grid.main, grid.robustness, choices.searches, choices.attacks, _scale), each=False),
