@@ -21,24 +21,11 @@ from robexpl.study.places import ROOT
 
 pytestmark = pytest.mark.slow
 
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+# the examples of the guide: a dataset, an attack, a distance metric
+SHOWN = dict(re.findall(r"`(robexpl/\w+/\w+\.py)`[^`]*```python\n(.*?)```", GUIDE, flags=re.DOTALL))
+ATTACK, CLAIM = re.findall(r"```yaml\n(.*?)```", GUIDE, flags=re.DOTALL)
 FILES = {
-    "robexpl/data/wine.py": '''
-        """Wine: scikit-learn's 178 rows of 13 features, the first two classes."""
-        from sklearn import datasets as sk
-
-        from robexpl.data import _tables
-
-        IMAGE_SHAPE = None
-
-
-        def load(*, seed, sampling):
-            """Load 55 rows of each class."""
-            raw = sk.load_wine()
-            kept = raw.target < 2
-            names = tuple(raw.feature_names), ("first", "second")
-            how = {"per_class": 55, "seed": seed, "sampling": sampling}
-            return _tables.dataset("wine", "Wine", raw.data[kept], raw.target[kept], *names, **how)
-        ''',
     "robexpl/models/tanh.py": '''
         """A perceptron with tanh units, which has no closed form."""
         from torch import nn
@@ -57,15 +44,6 @@ FILES = {
             """Recognise none."""
             return None
         ''',
-    "robexpl/attacks/halfway.py": '''
-        """A step of half the size."""
-        from robexpl.attacks.fgsm import fgsm
-
-
-        def halfway(model, x, y, *, eps, bounds):
-            """Perturb x (n, d) by half a step of FGSM."""
-            return fgsm(model, x, y, eps=eps / 2, bounds=bounds)
-        ''',
     "robexpl/generators/plain.py": '''
         """The search without an energy term."""
         from dataclasses import replace
@@ -78,22 +56,6 @@ FILES = {
         def search(model, x, target, *, settings, **options):
             """Search as ECCo does, without its energy term."""
             return ecco.search(model, x, target, settings=replace(settings, energy=0.0), **options)
-        ''',
-    "robexpl/metrics/chebyshev.py": '''
-        """The maximum norm."""
-        import torch
-
-        TITLE, KINDS = "Maximum norm", ("tabular",)
-
-
-        def prepare(points, *, everything, image_shape):
-            """Keep the points."""
-            return points
-
-
-        def distances(x, bank):
-            """Return the largest difference of a feature -> (n, m)."""
-            return torch.cdist(x, bank, p=torch.inf)
         ''',
     "notebooks/extra.py": """
         # %% tags=["parameters"]
@@ -110,19 +72,10 @@ FILES = {
         _ = page.table(estimates.summaries(frames.counterfactuals(grid.main(study))), "means")
         """,
 }
-LINES = {  # where one line is added or changed
-    "robexpl/study/study.yaml": [
-        ("attacks:\n", '  halfway: {title: "Half a step", attack: halfway, eps: 0.2}\n'),
-    ],
+LINES = {  # where lines are added
+    "robexpl/study/study.yaml": [("attacks:\n", ATTACK)],
     "robexpl/study/plan.py": [("NOTEBOOKS = (\n", '    Notebook("extra", (grid.main,)),\n')],
-    "paper/claims.yaml": [
-        (
-            "",
-            "- {id: extra-claim, question: RQ1, dataset: both, stop: decision_threshold, "
-            'quantity: any, claim: Another claim., thesis: [{section: "9", text: A.}], '
-            "test: {kind: lower, pairs: [[strong, weak]]}}\n",
-        )
-    ],
+    "paper/claims.yaml": [("", CLAIM)],
 }
 SMALL = {  # so that it takes seconds
     "epochs: {image: 10, tabular: 40}": "epochs: {image: 2, tabular: 3}",
@@ -144,6 +97,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in FILES.items():
         indent = re.match(r"\n( *)", text)[1]
         (root / name).write_text(text.replace(f"\n{indent}", "\n").lstrip())
+    for name, text in SHOWN.items():
+        (root / name).write_text(text)
     for name, added in LINES.items():
         path = root / name
         for after, line in added:
@@ -168,6 +123,10 @@ def run(copy: Path, *arguments: str) -> subprocess.CompletedProcess:
 def results(copy: Path, name: str) -> Path:
     (path,) = (copy / "build").rglob(name)
     return path
+
+
+def test_the_guide_shows_a_dataset_an_attack_and_a_metric() -> None:
+    assert [Path(name).parent.name for name in SHOWN] == ["data", "attacks", "metrics"]
 
 
 def test_a_new_attack_appears_in_the_table_and_the_figure_of_a_new_dataset(copy: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
+from robexpl import __version__
 from robexpl.files import write_atomic
 from robexpl.pipeline.commands import say
 from robexpl.study import plan, sizes
@@ -51,6 +52,7 @@ def render(tables: Callable[[str], pd.DataFrame] = read) -> str:
     env.globals |= {
         "rows": rows, "one": lambda table, **keys: rows(table, 1, **keys)[0], "holds": holds, "title": title,
         "sides": lambda table, **keys: sorted({row["side"] for row in rows(table, **keys)}),
+        "version": __version__,
         "primary": sizes.primary().name, "conditions": sizes.conditions(), "exists": lambda at: (ROOT / at).exists(),
         "notebooks": [(entry.name, dataset) for entry, dataset in plan.templates("full")],
         "commands": dict(re.findall(r"^([a-z-]+):.*?  ## (.+)$", makefile, flags=re.MULTILINE)),
