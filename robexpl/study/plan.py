@@ -185,7 +185,7 @@ NOTEBOOKS = (
         "robustness", (
             security.curves, security.alone, proofs.distances, proofs.boundary, proofs.certificates,
         ),
-        full=(security.author,),
+        full=(security.author, proofs.author),
     ),
     Notebook("models", (grid.networks, grid.robustness, grid.checks)),
     Notebook("rq2", (grid.main, grid.robustness)),

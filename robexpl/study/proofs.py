@@ -15,8 +15,9 @@ from torch import Tensor
 
 from robexpl import attacks, certify, exact
 from robexpl.progress import bar
+from robexpl.regimes import REGIMES
 from robexpl.seeds import torch_generator
-from robexpl.study import frames, grid, sizes, stages
+from robexpl.study import audit, frames, grid, sizes, stages
 from robexpl.study.cache import Arrays, cached
 from robexpl.study.factuals import Draw
 from robexpl.study.grid import DTC, Measured, Point
@@ -131,6 +132,21 @@ def certificates(study: Study) -> list[Measured]:
         Measured((*one.labels, ("eps", eps)), Certified(one.what, few["images"], eps, few["nodes"], opponent(eps)))
         for one in known
         for eps in few["eps"]
+    ]
+
+
+def author(study: Study) -> list[Measured]:
+    """List what is proven of the author's networks: exact distances, for images certificates at the study's radius."""
+    few, eps = settings(study), dict(sizes.evaluation()["pgd_projected"].settings)["eps"]
+    return [
+        Measured(
+            (("regime", regime),),
+            Distances(one, few["factuals"])
+            if study.kind == "tabular"
+            else Certified(one, few["images"], eps, few["nodes"], opponent(eps)),
+        )
+        for regime in REGIMES
+        for one in [audit.author(study, regime)]
     ]
 
 
