@@ -34,7 +34,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from robexpl import attacks, metrics
 from robexpl.pipeline import publish, style
 from robexpl.regimes import ADVERSARIES, REGIMES, Adversary
-from robexpl.study import estimates, frames, grid, sizes, thesis
+from robexpl.study import estimates, frames, grid, proofs, security, sizes, thesis
 from robexpl.training import fit
 
 study = sizes.load(profile, dataset, seeds)
@@ -111,12 +111,35 @@ page.holds(
     bool((more > 0).all() and (mean["pgd_projected"] < mean["fgsm"]).all()),
 )
 
+# %% [markdown]
+# An attack only shows what accuracy is *at most*. Hence one more column beside those of the thesis: the worst case, in
+# which every row meets the strongest of several attacks with the same radius (`attacks.worst_case`). It is measured on
+# the first rows of the test set; how many, and in how many networks, stands in the last row of the table.
+
 # %%
 condition = sizes.primary()
+curves = estimates.accuracies(frames.worst_cases(security.curves(study)), ["regime", "eps"])
+bounds = [curves[curves["eps"] == security.radius()].drop(columns="eps").assign(judged="at most")]
+if distances := proofs.distances(study):
+    exactly = proofs.exact_counts(distances, security.radius()).query("condition == @condition.name")
+    bounds.append(estimates.accuracies(exactly, ["regime"]).assign(judged="exact"))
+bounds = page.table(pd.concat(bounds, ignore_index=True), "bounds", show=False)
+
+# %%
 own = accuracy[accuracy["condition"] == condition.name]
-text = own.apply(lambda row: f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]", axis=1)
-shown = own.assign(text=text).pivot(index="regime", columns="attack", values="text")
-shown.loc[list(REGIMES), list(sizes.evaluation())].rename(index=style.title, columns=style.title)
+rows = pd.concat([own, bounds.rename(columns={"judged": "attack"})], ignore_index=True)
+rows["text"] = rows.apply(lambda row: f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]", axis=1)
+shown = rows.pivot(index="regime", columns="attack", values="text").loc[list(REGIMES)]
+first = rows.groupby("attack").first()
+shown.loc["rows x networks"] = first["n"].astype(str) + " x " + first["n_seeds"].astype(str)
+names = {"at most": "Worst case, at most", "exact": "Exact"}
+columns = [name for name in (*sizes.evaluation(), *names) if name in shown]
+shown[columns].rename(index=style.title, columns=lambda name: names.get(name) or style.title(name))
+
+# %% [markdown] tags=["tabular"]
+# `exact` is the share of rows that are classified correctly and whose smallest perturbation in the maximum norm that
+# changes the class, computed by mixed-integer programming, is larger than the radius. It is computed on fewer rows than
+# the worst case, and may therefore lie on either side of it.
 
 # %%
 data, names = study.load(condition.sampling), list(sizes.evaluation())
@@ -135,6 +158,16 @@ page.figure(fig, "accuracy", alt=f"Test accuracy on {data.title} by attack and r
 # %% [markdown] tags=["full"]
 # Hollow diamonds, slightly to the right of our marks: the accuracies that the thesis reports. They are comparable with
 # the condition `as_run`, whose training and early-stopped PGD are those of the thesis' code.
+
+# %% [markdown]
+# The security curve has the worst case over growing radii, with 95 % intervals as above.
+
+# %%
+fig, ax = plt.subplots(figsize=(style.COLUMN, 2.0), layout="constrained")
+style.points(ax, curves, x="eps", y="mean", line=True)
+style.panel(ax, data.title, xlabel="radius (maximum norm)", ylabel="accuracy, at most", ylim=(-0.03, 1.03))
+style.legend(fig)
+page.figure(fig, "curves", alt=f"Accuracy under the worst case by radius and regime on {data.title}")
 
 # %% [markdown]
 # ## The method on a small network

@@ -106,7 +106,7 @@ changed = {name: int((result.part == place).sum()) for place, name in enumerate(
 
 # %%
 each = frames.alone(security.alone(study))
-strongest = frames.worst_cases([entry for entry in entries if dict(entry.labels)["eps"] == radius])
+strongest = frames.worst_cases(security.worst(study))
 each = pd.concat([each, strongest.assign(attack="worst case")], ignore_index=True)[list(each.columns)]
 alone = page.table(estimates.accuracies(each, ["regime", "attack"]), "alone", show=False)
 
@@ -173,12 +173,9 @@ nearest = exact.smallest(networks["strong"].model(), x[:3], y[:3], bounds=data.b
 pd.DataFrame({"distance": nearest.distance, "optimal": nearest.optimal}).round(4)
 
 # %% tags=["tabular"]
-rows = proofs.distance_table(proofs.distances(study)).query("condition == @condition.name")
-held = rows.assign(correct=rows["correct"] & (rows["distance"] > radius))
-exactly = held.groupby(["seed", "regime"], sort=False)["correct"].agg(["sum", "size"]).reset_index()
-exactly = exactly.rename(columns={"sum": "correct", "size": "n"}).assign(judged="exact")
-few, most = int(exactly["n"].max()), [entry for entry in entries if dict(entry.labels)["eps"] == radius]
-attacked = frames.worst_cases(most, rows=few)[list(exactly.columns.drop("judged"))].assign(judged="at most")
+exactly = proofs.exact_counts(proofs.distances(study), radius).query("condition == @condition.name")
+attacked = frames.worst_cases(security.worst(study), rows=int(exactly["n"].max()))
+exactly, attacked = exactly.assign(judged="exact"), attacked.assign(judged="at most")
 exactly = pd.concat([exactly, attacked], ignore_index=True)
 exactly = page.table(estimates.accuracies(exactly, ["regime", "judged"]), "exact", show=False)
 exactly.pivot(index="judged", columns="regime", values="mean")[list(REGIMES)].round(3)
@@ -228,22 +225,27 @@ page.holds(
 #
 # For images the truth cannot be computed, but it can be bracketed. A certificate by branch and bound proves of an image
 # that no point of its ball changes its class, or finds one that does, or leaves the image open when its budget is
-# spent. Accuracy lies between the share that is proven and that share and the open ones together.
+# spent. Accuracy lies between the share that is proven and that share and the open ones together. Every share has its
+# 95 % interval, over independently trained networks, or over images where there is one network; `n` is the number of
+# images of each.
 
 # %% tags=["image"]
-table = proofs.certificate_table(proofs.certificates(study))
-share = table.groupby(["eps", "regime", "seed"], sort=False)["status"].value_counts(normalize=True)
-share = share.unstack("status", fill_value=0).groupby(["eps", "regime"], sort=False).mean().reset_index()
-share = share.reindex(columns=["eps", "regime", "proven", "open", "broken"], fill_value=0.0)
-share = page.table(share, "bracket", show=False)
+counted = proofs.status_counts(proofs.certificates(study))
+share = page.table(estimates.accuracies(counted, ["eps", "regime", "status"]), "bracket", show=False)
+text = share.apply(lambda row: f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]", axis=1)
+keys = ["eps", "regime", "n", "n_seeds"]
+share.assign(text=text).pivot(index=keys, columns="status", values="text").reindex(
+    pd.MultiIndex.from_frame(share[keys].drop_duplicates())
+)[["proven", "open", "broken"]]
 
 # %% tags=["image"]
 radii = list(dict.fromkeys(share["eps"]))
 fig, axes = plt.subplots(1, len(radii), figsize=(style.PAGE, 2.2), sharey=True, layout="constrained")
 for ax, eps in zip(axes, radii, strict=True):
-    part, under = share[share["eps"] == eps], 0.0
+    part, under = share[share["eps"] == eps].pivot(index="regime", columns="status", values="mean"), 0.0
+    part = part.loc[list(REGIMES)]
     for name, colour in {"proven": "#0072B2", "open": "#D9D9D9", "broken": "#D55E00"}.items():
-        ax.bar([style.title(one) for one in part["regime"]], part[name], bottom=under, color=colour, label=name)
+        ax.bar([style.title(one) for one in REGIMES], part[name], bottom=under, color=colour, label=name)
         under = under + part[name].to_numpy()
     style.panel(ax, data.title, f"radius {eps:g}")
 axes[0].set_ylabel("share of images")

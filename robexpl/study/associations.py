@@ -99,6 +99,40 @@ def correlations(table: pd.DataFrame) -> pd.DataFrame:
     return found.assign(predicts=same)
 
 
+def doses(searched: pd.DataFrame, held: pd.DataFrame) -> pd.DataFrame:
+    """Set beside each network's mean implausibility, over the factuals that count, how robust it is: `area`.
+    That is the area under its security curve, from the radii of `frames.held`. A row per criterion, seed and regime,
+    for the seeds that both tables have.
+    """
+    keys = ["seed", "regime"]
+    area = held.groupby(keys)["radius"].mean().rename("area").reset_index()
+    means = searched[searched["counted"]].groupby(["stop", *keys], sort=False)["implausibility"].mean().reset_index()
+    return means.merge(area, on=keys, validate="many_to_one")
+
+
+def responses(table: pd.DataFrame) -> pd.DataFrame:
+    """Correlate the implausibility of networks with the area under their security curves: Spearman's rho over `doses`.
+    A row per criterion and group of regimes ("all", or the "robust" three): mean, the correlation over all networks;
+    low, high: over resampled seeds, with all of a seed's networks; n networks; side.
+    """
+    found = []
+    for key, rows in estimates.grouped(table, ["stop"]):
+        for group, names in {"all": REGIMES, "robust": REGIMES[1:]}.items():
+            wide = [rows.pivot(index="seed", columns="regime", values=name) for name in ("implausibility", "area")]
+            values = np.stack([one[list(names)].to_numpy(float) for one in wide], 2)  # (seeds, regimes, 2)
+
+            def statistic(chosen: np.ndarray, values: np.ndarray = values) -> np.ndarray:
+                outcome, area = values[chosen].reshape(-1, 2).T
+                return stats.rank_correlations(outcome, area[:, None])[0]
+
+            whole, low, high = stats.resampled(statistic, len(values), rng=numpy_generator(0, "bootstrap"))
+            ends = {"mean": float(whole[0]), "low": max(float(low[0]), -1.0), "high": min(float(high[0]), 1.0)}
+            ends = ends if len(values) > 1 else ends | {"low": np.nan, "high": np.nan}
+            about = {"n": values.shape[0] * values.shape[1], "n_seeds": len(values)}
+            found.append({**key, "group": group, **ends, **about, "side": estimates.side(ends["low"], ends["high"])})
+    return pd.DataFrame(found)
+
+
 def against(searched: pd.DataFrame, baselines: Sequence[str] = ("standard", "strong")) -> pd.DataFrame:
     """Compare each chosen control with regimes: paired differences in implausibility by level and measure."""
     rows = searched[searched["chosen"]]

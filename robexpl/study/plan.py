@@ -187,8 +187,8 @@ NOTEBOOKS = (
         ),
         full=(security.author, proofs.author),
     ),
-    Notebook("models", (grid.networks, grid.robustness, grid.checks)),
-    Notebook("rq2", (grid.main, grid.robustness)),
+    Notebook("models", (grid.networks, grid.robustness, grid.checks, security.curves, proofs.distances)),
+    Notebook("rq2", (grid.main, grid.robustness, security.curves)),
     Notebook("background", (), each=False, images=(_standard,)),
     Notebook(
         "controls", (

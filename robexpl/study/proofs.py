@@ -25,6 +25,7 @@ from robexpl.study.networks import Subject
 from robexpl.study.sizes import Attack, Study
 from robexpl.study.stages import Attacked
 
+PERCEPTRONS = ("mlp", "deep_mlp")  # architectures of linear maps and ReLUs alone, as exact distances need them
 ROUNDING = 1e-4  # of attacks on standardised features, whose values reach 100, in single precision
 
 
@@ -85,9 +86,9 @@ def opponent(eps: float) -> Attack:
 
 
 def distances(study: Study) -> list[Measured]:
-    """List the exact distances in the maximum norm of every network, for tabular data."""
-    few = settings(study)
-    known = grid.networks(study, few["conditions"]) if study.kind == "tabular" else []
+    """List the exact distances in the maximum norm of every network, for tabular data and perceptrons of ReLUs."""
+    few, possible = settings(study), study.kind == "tabular" and study.architecture in PERCEPTRONS
+    known = grid.networks(study, few["conditions"]) if possible else []
     return [Measured(one.labels, Distances(one.what, few["factuals"])) for one in known]
 
 
@@ -158,6 +159,25 @@ def cost(of: Distances | Certified) -> float:
 def distance_table(entries: Iterable[Measured]) -> pd.DataFrame:
     """Tabulate exact distances, one row per network and test row: correct, distance, bound, optimal."""
     return _table(entries, distance, ("correct", "distance", "bound", "optimal"))
+
+
+def exact_counts(entries: Iterable[Measured], eps: float) -> pd.DataFrame:
+    """Count exactly what no attack of radius eps can change, one row per network: test rows of the right class whose
+    distance is above eps, `correct` of n.
+    """
+    frame = distance_table(entries)
+    held = frame.assign(correct=frame["correct"] & (frame["distance"] > eps))
+    by = [name for name in ("condition", "seed", "regime") if name in frame]
+    return held.groupby(by, sort=False)["correct"].agg(["sum", "size"]).set_axis(["correct", "n"], axis=1).reset_index()
+
+
+def status_counts(entries: Iterable[Measured]) -> pd.DataFrame:
+    """Count the certificates of each status, one row per network, radius and status: `correct` of n images have it."""
+    frame = certificate_table(entries)
+    parts = [frame.assign(status=one, correct=frame["status"] == one) for one in ("proven", "open", "broken")]
+    by = ["eps", "regime", "status", "seed"]
+    counted = pd.concat(parts, ignore_index=True).groupby(by, sort=False)["correct"].agg(["sum", "size"])
+    return counted.set_axis(["correct", "n"], axis=1).reset_index()
 
 
 def certificate_table(entries: Iterable[Measured]) -> pd.DataFrame:

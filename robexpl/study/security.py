@@ -42,6 +42,11 @@ def curves(study: Study) -> list[Measured]:
     ]
 
 
+def worst(study: Study) -> list[Measured]:
+    """List those of the curves that have the radius of the evaluation."""
+    return [entry for entry in curves(study) if dict(entry.labels)["eps"] == radius()]
+
+
 def author(study: Study) -> list[Measured]:
     """List the author's networks under the worst case of the evaluation's radius, on the same number of rows."""
     return [
