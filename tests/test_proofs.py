@@ -41,6 +41,10 @@ def test_distances_bound_what_attacks_can_do() -> None:
     assert len(table) == 2 * 4 * 2
     assert (table["exact"] <= table["attack"]).all()
     assert (table[["surpassed", "undecided"]] == 0).all(axis=None)
+    for eps in FEW["eps"]:
+        counts = proofs.exact_counts(known, eps)
+        share = (counts["correct"] / counts["n"]).to_numpy()
+        assert share == pytest.approx(table[table["eps"] == eps]["exact"].to_numpy())
     near, far = (table[table["eps"] == eps]["exact"].to_numpy() for eps in FEW["eps"])
     assert (near >= far).all()
 
@@ -84,10 +88,17 @@ def test_certificates_have_a_status_each() -> None:
     opened = table[table["status"] != "broken"]
     assert (opened["bound"] <= opened["margin"]).all()
     assert (table["nodes"] <= 40).all()
+    counts = proofs.status_counts(entries)
+    assert (counts["n"] == 3).all()
+    assert (counts.groupby(["eps", "regime", "seed"])["correct"].sum() == 3).all()
+    assert counts.groupby("status")["correct"].sum().to_dict() == {
+        name: int((table["status"] == name).sum()) for name in ("proven", "open", "broken")
+    }
 
 
 def test_each_kind_of_data_has_its_own_proofs() -> None:
     assert proofs.certificates(TABLE) == []
+    assert proofs.distances(replace(TABLE, architecture="decision_tree")) == []  # no perceptron of ReLUs
     assert proofs.distances(IMAGES) == proofs.attacked(IMAGES) == proofs.boundary(IMAGES) == []
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from robexpl import attacks
 from robexpl.attacks.worst_case import NAMES, details
 from robexpl.seeds import torch_generator
-from robexpl.study import frames, grid, plan, security, sizes, worst
+from robexpl.study import associations, frames, grid, plan, security, sizes, worst
 from robexpl.study.worst import Transferred, Worst
 
 STUDY = replace(sizes.load("demo", "breast_cancer"), epochs=2)
@@ -92,3 +94,39 @@ def test_the_lists_hold_every_network_and_no_network_attacks_itself_from_another
     single = security.alone(STUDY)
     assert security.ANOTHER not in {dict(entry.labels)["attack"] for entry in single}
     assert all(cell.cost() > 0 for cell in plan.cells_of([*security.curves(STUDY), *single]))
+
+
+def test_the_dose_of_each_network_is_its_area_and_falling_values_correlate_perfectly():
+    seeds, names = (0, 1, 2), ("standard", "weak", "medium", "strong")
+    networks = [(seed, i, regime) for seed in seeds for i, regime in enumerate(names)]
+    radii = [0.3, 0.1]  # of two test rows, which area averages
+    held = pd.DataFrame([{"seed": s, "regime": r, "radius": i + radius} for s, i, r in networks for radius in radii])
+    rows = [
+        {
+            "stop": stop,
+            "seed": s,
+            "regime": r,
+            "counted": counted,
+            "implausibility": (sign * i if counted else 99) + s / 9,
+        }
+        for stop, sign in (("falls", -1), ("rises", 1))
+        for s, i, r in networks
+        for counted in (True, False)
+    ]
+    extra = [{"stop": "falls", "seed": 9, "regime": "weak", "counted": True, "implausibility": 1.0}]  # without a curve
+    table = associations.doses(pd.DataFrame(rows + extra), held)
+    assert len(table) == 2 * len(networks)
+    strong = table[(table["regime"] == "strong") & (table["stop"] == "falls") & (table["seed"] == 0)].iloc[0]
+    assert strong["area"] == pytest.approx(3.2)
+    assert strong["implausibility"] == pytest.approx(-3)
+    found = associations.responses(table).set_index(["stop", "group"])
+    assert found["n"].to_dict() == {(s, g): n for s in ("falls", "rises") for g, n in (("all", 12), ("robust", 9))}
+    spearman = pytest.approx(spearmanr(*table[table["stop"] == "falls"][["area", "implausibility"]].to_numpy().T)[0])
+    assert found.loc[("falls", "all"), "mean"] == spearman
+    assert found["side"].tolist() == ["lower", "lower", "higher", "higher"]
+    assert found["low"].between(-1, found["mean"]).all()
+    assert found["high"].between(found["mean"], 1).all()
+    alone = associations.responses(table[table["seed"] == 0])
+    assert alone["mean"].tolist() == pytest.approx([-1, -1, 1, 1])
+    assert alone[["low", "high"]].isna().all(axis=None)
+    assert set(alone["side"]) == {"unclear"}
