@@ -165,6 +165,7 @@ page.figure(fig, "accuracy", alt=f"Test accuracy on {data.title} by attack and r
 # %%
 fig, ax = plt.subplots(figsize=(style.COLUMN, 2.0), layout="constrained")
 style.points(ax, curves, x="eps", y="mean", line=True)
+ax.locator_params(axis="x", nbins=5)
 style.panel(ax, data.title, xlabel="radius (maximum norm)", ylabel="accuracy, at most", ylim=(-0.03, 1.03))
 style.legend(fig)
 page.figure(fig, "curves", alt=f"Accuracy under the worst case by radius and regime on {data.title}")

@@ -56,6 +56,7 @@ condition = sizes.primary()
 data = study.load(condition.sampling)
 fig, ax = plt.subplots(figsize=(style.COLUMN, 2.5), layout="constrained")
 style.points(ax, curves, x="eps", y="mean", line=True)
+ax.locator_params(axis="x", nbins=5)
 style.panel(ax, data.title, xlabel="radius (maximum norm)", ylabel="accuracy, at most", ylim=(-0.03, 1.03))
 style.legend(fig)
 page.figure(fig, "curves", alt=f"Accuracy under the worst case by radius and regime on {data.title}")
@@ -231,7 +232,8 @@ page.holds(
 
 # %% tags=["image"]
 counted = proofs.status_counts(proofs.certificates(study))
-share = page.table(estimates.accuracies(counted, ["eps", "regime", "status"]), "bracket", show=False)
+share = estimates.accuracies(counted, ["eps", "regime", "status"]).sort_values("eps", kind="stable")
+share = page.table(share, "bracket", show=False)
 text = share.apply(lambda row: f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]", axis=1)
 keys = ["eps", "regime", "n", "n_seeds"]
 share.assign(text=text).pivot(index=keys, columns="status", values="text").reindex(
