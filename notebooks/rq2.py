@@ -222,6 +222,7 @@ for ax, stop in zip(axes, STOPS, strict=True):
     for regime in style.ordered(doses["regime"]):
         rows = doses[(doses["stop"] == stop) & (doses["regime"] == regime)]
         ax.plot(rows["area"], rows["implausibility"], linestyle="none", **style.mark(regime), label=style.title(regime))
+    ax.locator_params(axis="x", nbins=4)
     style.panel(ax, data.title, stop, xlabel="area under the security curve", ylabel="implausibility")
 style.legend(fig)
 page.figure(fig, "doses", alt="Implausibility against area under the security curve, one mark per network")

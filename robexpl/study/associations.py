@@ -116,7 +116,7 @@ def responses(table: pd.DataFrame) -> pd.DataFrame:
     low, high: over resampled seeds, with all of a seed's networks; n networks; side.
     """
     found = []
-    for key, rows in estimates.grouped(table, ["stop"]):
+    for key, rows in bar(list(estimates.grouped(table, ["stop"])), desc="correlations"):
         for group, names in {"all": REGIMES, "robust": REGIMES[1:]}.items():
             wide = [rows.pivot(index="seed", columns="regime", values=name) for name in ("implausibility", "area")]
             values = np.stack([one[list(names)].to_numpy(float) for one in wide], 2)  # (seeds, regimes, 2)
