@@ -165,9 +165,9 @@ primary[["training", "baseline", "mean", "low", "high", "n", "n_seeds", "side"]]
 # %% [markdown]
 # ## Robustness against plausibility
 #
-# Every training at the primary level: accuracy under attack (radius 0.1) against implausibility, whose axis is turned
-# so that the more plausible lies higher. The line joins the four regimes. If robustness were what counts, all trainings
-# would lie along it.
+# Every training at the primary level: the accuracy that is left in the worst case over attacks of radius 0.1 (see
+# `robustness`) against implausibility, whose axis is turned so that the more plausible lies higher. The line joins the
+# four regimes. If robustness were what counts, all trainings would lie along it.
 
 # %%
 fig, ax = plt.subplots(figsize=(style.PAGE, 3.6), layout="constrained")
@@ -184,8 +184,8 @@ for row in every.itertuples():
     ax.annotate(associations.title(row.training), (row.robust, row.implausibility), (4, 2), fontsize=7,
                 textcoords="offset points", color=style.INK)  # fmt: skip
 ax.invert_yaxis()
-style.panel(ax, data.title, xlabel="accuracy under attack", ylabel=f"implausibility at target probability {level}")
-page.figure(fig, "robustness", alt="Accuracy under attack against implausibility, one mark per training and strength")
+style.panel(ax, data.title, xlabel="accuracy in the worst case", ylabel=f"implausibility at target probability {level}")
+page.figure(fig, "robustness", alt="Worst-case accuracy against implausibility, one mark per training and strength")
 
 # %% [markdown]
 # *Circles: the four regimes. Squares: controls, hollow where they see an adversary, with their strength.*
@@ -218,8 +218,8 @@ page.figure(fig, "correlations", alt="Rank and partial rank correlations of plau
 # ## Pairs that are equal in one property
 #
 # Controls that see no adversary against adversarial regimes of the same clean accuracy (within 0.01), or of the same
-# gradient norm (within a tenth). `robustness` is the difference in accuracy under attack, control minus regime, and
-# `mean` the one in implausibility; `more_plausible` says which of the two is significantly more plausible.
+# gradient norm (within a tenth). `robustness` is the difference in worst-case accuracy, control minus regime, and `mean`
+# the one in implausibility; `more_plausible` says which of the two is significantly more plausible.
 
 # %%
 matched = page.table(associations.matched(searched, table, how["level"]), "matched", show=False)

@@ -227,6 +227,21 @@ def test_controls_have_keys_of_their_own_and_regimes_keep_theirs(monkeypatch):
     assert [a == b for a, b in zip(before, after, strict=True)] == [True, True, False]
 
 
+def test_weights_of_nothing_are_zero_and_change_no_answer():
+    """Weight decay drives the weights of idle inputs to subnormal numbers."""
+    one = controlled.controlled(controlled.of_trainings(STUDY, 0)[0][1], "weight_decay", 0.03)
+    kept = stages.train(one)
+    name = next(name for name, value in kept.items() if value.ndim == 2 and name != "history")
+    kept[name][0] = 1e-40
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "train", lambda _: kept)
+        model = one.model()
+    assert (dict(model.named_parameters())[name][0] == 0).all()
+    x, exact = one.data.load().x_test, super(controlled.Controlled, one).model()
+    exact.load_state_dict({key: value for key, value in kept.items() if key != "history"})
+    torch.testing.assert_close(model(x), exact(x), atol=0, rtol=0)
+
+
 def test_validation_rows_are_the_last_fifth_of_the_training_rows():
     data = networks.Data("digits", 3, "as_run")
     held, whole = controlled.Held("digits", 3, "as_run").load(), data.load()
@@ -278,10 +293,14 @@ def test_the_tables_of_a_small_study():
     searched = associations.footing(frames.counterfactuals(controlled.searches(STUDY)))
     labels = [dict(entry.labels) for entry in controlled.robustness(STUDY)]
     assert len({label["training"] for label in labels}) == 4 + len(list(controlled.doses(STUDY)))
-    assert sum(label["chosen"] for label in labels) == 2 * (4 + len(controlled.settings(STUDY)["chosen"]))
+    assert sum(label["chosen"] for label in labels) == 4 + len(controlled.settings(STUDY)["chosen"])
     table = associations.properties(STUDY)
     assert (table[["gradient", "curvature"]] > 0).all(axis=None)
-    assert (table["robust"] <= table["clean"]).all()
+    pgd = sizes.Attack("pgd", "pgd", (("eps", 0.1), ("step_size", 0.01), ("steps", 40)))
+    for entry in controlled.robustness(STUDY):  # no more rows than PGD leaves, or one by rounding
+        name, rows = dict(entry.labels)["training"], entry.what.rows
+        left = stages.attack(stages.Attacked(entry.what.subject, pgd, rows))["correct"].double().mean()
+        assert table.set_index("training").loc[name, "robust"] <= float(left) + 1 / rows
     assert set(searched["level"]) == {"0.5", "0.9", "generator conditions"}
     ruled = associations.chosen(STUDY)
     assert (ruled.groupby("control")["ruled"].sum() == 1).all()

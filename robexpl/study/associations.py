@@ -36,22 +36,24 @@ def footing(searched: pd.DataFrame) -> pd.DataFrame:
 
 def properties(study: Study) -> pd.DataFrame:
     """Tabulate the networks that are compared, one row each, by seed and training.
-    clean, robust: accuracy on test rows, and under the worst attack; gradient: mean |grad_x f_y|_2; curvature: of the
-    loss, within the attack's radius (see `robexpl.smoothness`).
+    clean: accuracy on test rows; robust: on the first of them in the worst case over attacks; gradient: mean
+    |grad_x f_y|_2; curvature: of the loss, within the attacks' radius (see `robexpl.smoothness`).
     """
     how, found = controlled.settings(study), []
-    for entry in bar(controlled.robustness(study), desc="smoothness"):
-        labels, network = dict(entry.labels), entry.what.subject
-        if labels.pop("attack") == "clean":
-            dataset, model = network.data.load(), network.model()
-            x, y = dataset.x_test[: how["rows"]], dataset.y_test[: how["rows"]]
-            slope = smoothness.gradient_norm(model, x, y, bounds=dataset.bounds)
-            bend = smoothness.curvature(model, x, y, eps=how["attack"]["eps"], bounds=dataset.bounds)
-            means = (float(values.double().mean()) for values in (slope, bend))
-            found.append({**labels, **dict(zip(("gradient", "curvature"), means, strict=True))})
-    attacked = frames.attacked(controlled.robustness(study))
-    wide = attacked.pivot(index=["seed", "training"], columns="attack", values="value").reset_index()
-    return pd.DataFrame(found).merge(wide, on=["seed", "training"], validate="one_to_one")
+    for entry in bar(controlled.clean(study), desc="smoothness"):
+        network = entry.what.subject
+        dataset, model = network.data.load(), network.model()
+        x, y = dataset.x_test[: how["rows"]], dataset.y_test[: how["rows"]]
+        slope = smoothness.gradient_norm(model, x, y, bounds=dataset.bounds)
+        bend = smoothness.curvature(model, x, y, eps=how["worst"]["radii"][-1], bounds=dataset.bounds)
+        means = (float(values.double().mean()) for values in (slope, bend))
+        found.append({**dict(entry.labels), **dict(zip(("gradient", "curvature"), means, strict=True))})
+    keys, table = ["seed", "training"], pd.DataFrame(found)
+    accuracy = {"clean": frames.attacked(controlled.clean(study))}
+    accuracy["robust"] = frames.worst_cases(controlled.robustness(study))
+    for name, rows in accuracy.items():
+        table = table.merge(rows[[*keys, "value"]].rename(columns={"value": name}), on=keys, validate="one_to_one")
+    return table
 
 
 def networks(searched: pd.DataFrame, described: pd.DataFrame, level: float, measure: str = "primary") -> pd.DataFrame:
@@ -165,7 +167,7 @@ def _pairs(means: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
 
 def matched(searched: pd.DataFrame, table: pd.DataFrame, level: float, measure: str = "primary") -> pd.DataFrame:
     """Compare controls that see no adversary with adversarial regimes that equal them in accuracy or gradient norm.
-    A row per pair: what is equal; control, regime; robustness: difference in accuracy under attack, control - regime;
+    A row per pair: what is equal; control, regime; robustness: difference in worst-case accuracy, control - regime;
     mean, low, high, side: of implausibility, control - regime, over the factuals that count; more_plausible: the "less
     robust" of the two, the "more robust", or "neither" where the interval holds zero.
     """

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+
+import torch
+from torch import nn
 
 from robexpl import data, trainings
 from robexpl.regimes import REGIMES, Control
@@ -14,6 +17,9 @@ from robexpl.study.grid import DTC, GCC, Labels, Measured, Point, of_seed, point
 from robexpl.study.networks import Data, Network
 from robexpl.study.sizes import Attack, Study
 from robexpl.study.stages import Attacked, Measure
+from robexpl.study.worst import Worst
+
+NOTHING = 1e-20  # weights below this size are lost in every sum that the network takes
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,14 @@ class Controlled(Network):
         """Return what `fit` takes."""
         return Control(self.regime, self.strength)
 
+    def model(self) -> nn.Module:
+        """Return the trained network, with weights that change no sum as zeros."""
+        model = super().model()
+        with torch.no_grad():  # weight decay leaves thousands; products with them are subnormal, which is slow
+            for part in model.parameters():
+                part[part.abs() < NOTHING] = 0
+        return model
+
     def code(self) -> tuple:
         """Return the functions whose code the trained network rests on."""
         made = trainings.module(self.regime)
@@ -48,9 +62,9 @@ class Controlled(Network):
 
 
 def settings(study: Study) -> dict[str, Any]:
-    """Return the sizes of the comparison for a study, with the attack and the primary level that all studies share."""
+    """Return the sizes of the comparison for a study, with the primary level that all studies share."""
     how = sizes.settings()["controls"]
-    return {"attack": how["attack"], "level": how["level"], **how[study.profile][study.kind]}
+    return {"level": how["level"], **how[study.profile][study.kind]}
 
 
 def small(study: Study) -> Study:
@@ -123,21 +137,22 @@ def searches(study: Study) -> list[Point]:
     return found
 
 
-def _attacks(study: Study) -> dict[str, Attack]:
-    made = dict(settings(study)["attack"])
-    return {"clean": Attack("clean"), "robust": Attack("worst", made.pop("attack"), tuple(made.items()))}
+def clean(study: Study) -> list[Measured]:
+    """List the networks of the comparison on clean test rows."""
+    return _networks(study, lambda one: Attacked(one, Attack("clean"), settings(study)["rows"]))
 
 
 def robustness(study: Study) -> list[Measured]:
-    """List the networks of the comparison on clean test rows and under the worst attack."""
+    """List the networks of the comparison under the worst case of the last of the radii."""
+    how = settings(study)["worst"]
+    return _networks(study, lambda one: Worst(one, tuple(how["radii"]), how["rows"]))
+
+
+def _networks(study: Study, asked: Callable[[Network], Attacked | Worst]) -> list[Measured]:
     return [
-        Measured(
-            tuple({"seed": seed, **labels, "attack": name}.items()),
-            Attacked(one, attack, settings(study)["rows"], stream=("controls",)),
-        )
+        Measured(tuple({"seed": seed, **labels}.items()), asked(one))
         for seed in seeds(study)
         for labels, one in of_trainings(study, seed)
-        for name, attack in _attacks(study).items()
     ]
 
 

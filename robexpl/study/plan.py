@@ -192,7 +192,7 @@ NOTEBOOKS = (
     Notebook("background", (), each=False, images=(_standard,)),
     Notebook(
         "controls", (
-            controlled.searches, controlled.robustness, controlled.selection, controlled.ranking,
+            controlled.searches, controlled.clean, controlled.robustness, controlled.selection, controlled.ranking,
             controlled.architectures, controlled.look,
         ),
     ),
