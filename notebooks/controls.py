@@ -218,8 +218,8 @@ page.figure(fig, "correlations", alt="Rank and partial rank correlations of plau
 # ## Pairs that are equal in one property
 #
 # Controls that see no adversary against adversarial regimes of the same clean accuracy (within 0.01), or of the same
-# gradient norm (within a tenth). `robustness` is the difference in worst-case accuracy, control minus regime, and `mean`
-# the one in implausibility; `more_plausible` says which of the two is significantly more plausible.
+# gradient norm (within a tenth). `robustness` is the difference in worst-case accuracy, control minus regime, and
+# `mean` the one in implausibility; `more_plausible` says which of the two is significantly more plausible.
 
 # %%
 matched = page.table(associations.matched(searched, table, how["level"]), "matched", show=False)
