@@ -3,6 +3,7 @@
 The same sources and results give the same bytes: no system fonts, no date. A PDF that would not change is left alone.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import typst
 
+from robexpl import __version__
 from robexpl.files import write_atomic
 from robexpl.pipeline.commands import Failure, first_line, say
 from robexpl.study import places, sizes
@@ -24,6 +26,14 @@ def compile_pdf(profile: str, results: Path, *, own: bool = True, root: Path = p
     inputs, options = {"own": "true" if own else "false"}, {"format": "pdf", "timestamp": 0}
     pdf, warnings = typeset(typst.compile_with_warnings, profile, results, root, inputs, **options)
     return pdf, [str(warning.message) for warning in warnings]
+
+
+def key(results: Path) -> str:
+    """Return twelve digits of the SHA-256 of a folder's tables, by name: they change only when a result does."""
+    digest = hashlib.sha256()
+    for path in sorted(results.glob("*.csv")):
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
 
 
 def typeset(
@@ -39,6 +49,9 @@ def typeset(
         **sizes.datasets(profile),
         **inputs,
         "results": f"/{results.relative_to(home).as_posix()}",
+        "version": __version__,
+        "key": key(results),
+        "stored": ",".join(sorted(path.name for path in results.iterdir())),  # Typst cannot ask whether a file exists
     }
     # the figures ask for the font that their sizes were computed with
     fonts = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
