@@ -52,6 +52,15 @@ def test_the_bytes_do_not_depend_on_where_the_results_lie(home: Path, tmp_path: 
     assert warnings == []
 
 
+def test_the_key_of_results_changes_with_a_table_only(home: Path) -> None:
+    results = home / "paper" / "generated"
+    before = paper.key(results)
+    (results / "figure.svg").write_text(BLANK + " ")
+    assert paper.key(results) == before
+    (results / "table.csv").write_text("accuracy\n0.6\n")
+    assert paper.key(results) != before
+
+
 def test_a_pdf_that_would_not_change_is_left_alone(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
