@@ -153,13 +153,12 @@ author = page.table(author.merge(reported, on="regime", how="left"), "author")
 # many are proven, broken or open (the methods stand below).
 
 # %% tags=["full", "tabular"]
-proven = proofs.distance_table(proofs.author(study))
-proven = proven.assign(exact=proven["correct"] & (proven["distance"] > radius)).groupby("regime", sort=False)["exact"]
-page.table(proven.agg(exact="mean", n="size").reset_index(), "author_proven")
+proven = estimates.accuracies(proofs.exact_counts(proofs.author(study), radius), ["regime"])
+page.table(proven, "author_proven")
 
 # %% tags=["full", "image"]
-proven = proofs.certificate_table(proofs.author(study)).groupby(["regime", "status"], sort=False).size()
-page.table(proven.rename("n").reset_index(), "author_proven")
+proven = estimates.accuracies(proofs.status_counts(proofs.author(study)), ["regime", "status"])
+page.table(proven, "author_proven")
 
 # %% [markdown] tags=["tabular"]
 # ## Exact accuracy and exact distances

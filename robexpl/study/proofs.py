@@ -17,7 +17,7 @@ from robexpl import attacks, certify, exact
 from robexpl.progress import bar
 from robexpl.regimes import REGIMES
 from robexpl.seeds import torch_generator
-from robexpl.study import audit, frames, grid, sizes, stages
+from robexpl.study import audit, frames, grid, security, sizes, stages
 from robexpl.study.cache import Arrays, cached
 from robexpl.study.factuals import Draw
 from robexpl.study.grid import DTC, Measured, Point
@@ -138,17 +138,15 @@ def certificates(study: Study) -> list[Measured]:
 
 def author(study: Study) -> list[Measured]:
     """List what is proven of the author's networks: exact distances, for images certificates at the study's radius."""
-    few, eps = settings(study), dict(sizes.evaluation()["pgd_projected"].settings)["eps"]
-    return [
-        Measured(
-            (("regime", regime),),
-            Distances(one, few["factuals"])
-            if study.kind == "tabular"
-            else Certified(one, few["images"], eps, few["nodes"], opponent(eps)),
-        )
-        for regime in REGIMES
-        for one in [audit.author(study, regime)]
-    ]
+    few, eps, found = settings(study), security.radius(), []
+    for regime in REGIMES:
+        labels, one = (("condition", "as_run"), ("seed", 0), ("regime", regime)), audit.author(study, regime)
+        if study.kind == "tabular":
+            found.append(Measured(labels, Distances(one, few["factuals"])))
+        else:
+            wanted = Certified(one, few["images"], eps, few["nodes"], opponent(eps))
+            found.append(Measured((*labels, ("eps", eps)), wanted))
+    return found
 
 
 def cost(of: Distances | Certified) -> float:
