@@ -31,7 +31,7 @@ REPORT   = --paper $(OPTIONS) $(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(FOR
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
-demo: $(READY)  ## everything from nothing on embedded data, to build/demo/paper.pdf: 3 to 4 minutes, offline
+demo: $(READY)  ## everything from nothing on embedded data, to build/demo/paper.pdf: 5 minutes, offline
 	@$(PIPE) report --profile demo $(REPORT)
 test: $(READY)  ## unit tests, and the small notebooks executed and compared: 7 minutes, offline
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
@@ -50,7 +50,7 @@ current: $(READY)  ## list what of the stored notebooks, results and paper is ol
 verify: $(READY)  ## compute every full result anew from an empty cache and compare: hours; TOLERANCE=0.02
 	@$(if $(SEEDS),echo "FAILED verify: expected no SEEDS: the stored results have their own" >&2; exit 1)
 	$(VENV)/bin/python tests/compare.py --anew --tolerance "$(TOLERANCE)" $(OPTIONS)
-golden: $(READY)  ## execute the small notebooks afresh and store them for the tests: 3 to 4 minutes
+golden: $(READY)  ## execute the small notebooks afresh and store them for the tests: 6 minutes
 	@$(PIPE) golden $(if $(JOBS),--jobs "$(JOBS)")
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/test_tables.py
 bench: $(READY)  ## measure the hot paths against their peers, and workers, to paper/generated/bench-*.csv: 12 to 16 minutes
