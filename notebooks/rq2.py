@@ -232,7 +232,7 @@ page.figure(fig, "doses", alt="Implausibility against area under the security cu
 # zero, `side` lower, where more robust networks have the more plausible counterfactuals. The 95 % interval is from
 # resampled seeds, each with all its networks; with a single seed there is none.
 
-# %%
+# %% tags=["tol-0.5"]
 responses = page.table(associations.responses(doses), "responses", show=False)
 responses.round(3)
 
