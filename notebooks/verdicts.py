@@ -27,7 +27,7 @@ from IPython.display import Markdown
 from matplotlib.colors import ListedColormap
 
 from robexpl.pipeline import publish, style
-from robexpl.study import audit, estimates, frames, grid, places, rules, sizes, thesis, variations
+from robexpl.study import audit, estimates, frames, grid, places, rules, security, sizes, thesis, variations
 from robexpl.study import claims as claimed
 from robexpl.study import evidence as gathered
 
@@ -41,6 +41,10 @@ style.use()
 # The evidence is gathered three times for each dataset: from all networks, and for a split-half replication from those
 # with even and those with odd seeds. Only the smallest effect of interest, a twentieth of the way from real points of
 # the target class to factuals, always comes from all.
+#
+# Whether FGSM and PGD show how robust a network is can only be asked where a stronger attack was tried. That is the
+# worst case over several attacks ([robustness](robustness.py)), on some networks of the condition `corrected` and on
+# their first test rows. All three are compared on the same rows of the same networks.
 
 # %%
 known, evidence, halves = {}, {}, ({}, {})
@@ -48,7 +52,10 @@ for one in study.both:
     searched, attacked = frames.counterfactuals(grid.main(one)), frames.attacked(grid.robustness(one))
     points = frames.reference(grid.reference(one, ("real", "factual")))
     margin = estimates.margins(estimates.means(points, ["condition", "point"]))
-    known[one.kind] = searched, attacked, margin, one.load().class_names
+    rows = security.settings(one)["rows"]
+    worst = frames.worst_cases(security.worst(one)).assign(condition=sizes.primary().name, attack="worst_case")
+    strongest = pd.concat([frames.attacked(security.reported(one), rows), worst], ignore_index=True)
+    known[one.kind] = searched, attacked, strongest, margin, one.load().class_names
     evidence[one.kind] = gathered.gather(*known[one.kind])
     for parity, half in enumerate(halves):
         half[one.kind] = gathered.gather(*known[one.kind], [seed for seed in one.every if seed % 2 == parity])
@@ -127,7 +134,7 @@ pd.concat(found)[["condition", "what", "mean", "low", "high", "smallest", "outco
 # All claims that have a test, in the order of their conclusions. A star marks a conclusion that at least one half of
 # the networks, taken alone, does not reach, and a dagger one that changes where intervals are simultaneous over all
 # tested claims. Claims in brackets follow from others and do not count again. A claim that no condition changes has one
-# outcome.
+# outcome, and so has one whose evidence was measured in the condition `corrected` alone.
 
 # %%
 wide = outcomes.pivot(index="id", columns="condition", values="outcome")
@@ -135,7 +142,7 @@ names = [condition.name for condition in sizes.conditions()]
 wide = wide[names].T.fillna(wide.get("any")).T if "any" in wide else wide[names]
 tested = claims[claims["id"].isin(wide.index)]
 tested = tested.sort_values("conclusion", key=lambda column: column.map(rules.CONCLUSIONS.index), kind="stable")
-wide = wide.loc[tested["id"]]
+wide = wide.loc[tested["id"]].fillna("not measured")
 star, dagger = (
     np.where(tested[name].astype(str) == "False", mark, "") for name, mark in (("agree", " *"), ("survives", " †"))
 )
@@ -145,7 +152,7 @@ looks = ["#9ECAE9", "#CFE0C3", "#F6C667", "#EE9A6B", "#E6E6E6"]  # in the order 
 
 # %%
 fig, ax = plt.subplots(figsize=(style.PAGE, 0.5 + 0.19 * len(wide)), layout="constrained")
-shades = wide.map(rules.OUTCOMES.index)
+shades = wide.map(dict(zip(rules.OUTCOMES, range(len(looks)), strict=True)).get).astype(float)
 ax.pcolormesh(shades, cmap=ListedColormap(looks), vmin=-0.5, vmax=4.5, edgecolors="white", linewidth=1.5)
 for (y, x), name in np.ndenumerate(wide.to_numpy()):
     ax.text(

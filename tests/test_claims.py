@@ -157,9 +157,18 @@ def study_of(shift: dict[str, float], seeds: int = 4) -> tuple[pd.DataFrame, pd.
     return pd.concat(found, ignore_index=True).assign(**columns), pd.DataFrame(attacked)
 
 
-def gathered(shift: dict[str, float], half: int | None = None, **how: int) -> evidence.Evidence | None:
+def strongest_of(attacked: pd.DataFrame, hidden: int = 0, most: int = 100) -> pd.DataFrame:
+    """Rows of the primary condition and the first seeds, and of an attack that takes so many of a million rows more."""
+    own = attacked[(attacked["condition"] == "corrected") & (attacked["seed"] < most)]
+    harsher = own[own["attack"] == "fgsm"].assign(attack="worst_case", correct=lambda rows: rows["correct"] - hidden)
+    return pd.concat([own, harsher], ignore_index=True)
+
+
+def gathered(shift: dict[str, float], half: int | None = None, hidden: int = 0, most: int = 100, **how: int):
     seeds = None if half is None else range(half, 100, 2)
-    return evidence.gather(*study_of(shift, **how), MARGIN, tuple("0123456789"), seeds)
+    searched, attacked = study_of(shift, **how)
+    known = searched, attacked, strongest_of(attacked, hidden, most), MARGIN, tuple("0123456789")
+    return evidence.gather(*known, seeds)
 
 
 def test_claims_are_judged_from_a_study_whose_truth_is_known():
@@ -168,13 +177,14 @@ def test_claims_are_judged_from_a_study_whose_truth_is_known():
     table, outcomes = claims.judge(claims.load(), parts[0], parts[1:], 16)
     said = table.set_index("id")["conclusion"]
     supported = ["boundary-image", "boundary-tabular", "boundary-order", "interior-order", "picture"]
-    supported += ["training-works", "settings-complete"]
+    supported += ["training-works", "settings-complete", "attacks-measure"]
     assert (said[supported] == "supported").all()
     assert (said[["interior-tabular", "boundary-no-order", "interior-no-order"]] == "not supported").all()
-    assert (said[["likelihood-moved", "first", "attacks-measure", "interior-is-likely"]] == "not tested").all()
+    assert (said[["likelihood-moved", "first", "interior-is-likely"]] == "not tested").all()
     known = table.set_index("id")
     assert known["agree"][["boundary-image", "interior-tabular", "boundary-no-order"]].all()
-    assert known["survives"][supported[:-1]].all()
+    assert known["survives"][[name for name in supported if name != "settings-complete"]].all()
+    assert outcomes.loc[outcomes["id"] == "attacks-measure", "condition"].tolist() == ["corrected"]
     assert (known["differs"][supported] == "").all()
     assert known["implied"]["boundary-weak-suffices"] == "boundary-image, boundary-tabular"
     assert set(outcomes[outcomes["id"] == "interior-tabular"]["outcome"]) == {"reversed"}
@@ -226,22 +236,42 @@ def test_accuracies_are_compared_in_pairs_of_networks():
 
 
 def test_a_stronger_attack_shows_what_others_hid():
-    attacked = study_of(dict.fromkeys(REGIMES, 0.0))[1].query("condition == 'corrected'")
-    assert evidence.hidden(attacked, "corrected", "worst_case").empty
-    harsher = attacked[attacked["attack"] == "fgsm"].assign(attack="worst_case")
-    harsher["correct"] -= 50_000
-    found = evidence.hidden(pd.concat([attacked, harsher]), "corrected", "worst_case")
+    attacked = study_of(dict.fromkeys(REGIMES, 0.0))[1]
+    assert evidence.hidden(attacked.query("condition == 'corrected'"), "corrected", "worst_case").empty
+    found = evidence.hidden(strongest_of(attacked, 50_000), "corrected", "worst_case")
     assert found["mean"].tolist() == pytest.approx([0.05] * 3)
     assert rules.overstated(found, 3)[0] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("hidden", "most", "said"),
+    [
+        (5_000, 2, {"conclusion": "supported", "even": "supported", "odd": "supported", "agree": True}),
+        (50_000, 2, {"conclusion": "not supported", "even": "not supported", "odd": "not supported", "agree": True}),
+        # networks of a single seed met the stronger attack: no odd half, and no claim about it
+        (50_000, 1, {"conclusion": "not supported", "even": "not supported", "odd": "", "agree": None}),
+        (50_000, 0, {"conclusion": "not tested", "even": "", "odd": "", "agree": None}),
+    ],
+)
+def test_whether_attacks_measure_robustness_is_judged_where_a_stronger_one_was_tried(hidden, most, said):
+    level, how = dict.fromkeys(REGIMES, 0.0), {"hidden": hidden, "most": most}
+    parts = [{kind: gathered(level, half, **how) for kind in ("image", "tabular")} for half in (None, 0, 1)]
+    table, outcomes = claims.judge(claims.load(), parts[0], parts[1:], 16)
+    assert table.set_index("id").loc["attacks-measure", list(said)].to_dict() == said
+    decided = outcomes[outcomes["id"] == "attacks-measure"]
+    assert decided["condition"].tolist() == ["corrected"] * bool(most)
+    assert decided["mean"].tolist() == pytest.approx([hidden / 1_000_000] * bool(most))
 
 
 def test_leaving_out_a_network_and_varying_a_setting():
     falling = dict(zip(REGIMES, (0.0, -0.2, -0.4, -0.6), strict=True))
     whole = {kind: gathered(falling) for kind in ("image", "tabular")}
-    known = {kind: (*study_of(falling), MARGIN, tuple("0123456789")) for kind in whole}
-    left = claims.leave_one_out(claims.load(), known, whole).set_index("id")
+    searched, attacked = study_of(falling)
+    known = (searched, attacked, strongest_of(attacked, most=3), MARGIN, tuple("0123456789"))
+    left = claims.leave_one_out(claims.load(), dict.fromkeys(whole, known), whole).set_index("id")
     assert (left.loc["boundary-image", ["tried", "same", "turned"]] == [4, 4, 0]).all()
     assert left.loc["boundary-no-order", "tried"] == 8  # networks of both datasets
+    assert left.loc["attacks-measure", "tried"] == 6  # those that met the stronger attack
     varied = pd.DataFrame(
         {"kind": "image", "choice": "k", "stop": "decision_threshold", "side": ["lower"] * 3 + ["unclear", "higher"]}
     )
@@ -269,11 +299,11 @@ def test_a_picture_needs_two_factuals_in_common():
     first = searched.groupby(["condition", "regime", "stop"]).cumcount()
     searched = searched.assign(label=np.where(first < 5, 3, 4))
     apart = np.where(searched["regime"] == "standard", first.isin([0, 1, 2]), first.isin([2, 3, 4])) | (first > 4)
-    basis = (attacked, MARGIN, tuple("0123456789"))
+    basis = (attacked, strongest_of(attacked), MARGIN, tuple("0123456789"))
     assert evidence.gather(searched.assign(counted=apart), *basis).picture.empty
     two = evidence.gather(searched.assign(counted=(first < 2) | (first > 4)), *basis).picture
     assert (two["n"] == 2).all()
-    assert evidence.gather(searched, *basis[:2], ("benign", "malignant")).picture.empty
+    assert evidence.gather(searched, *basis[:3], ("benign", "malignant")).picture.empty
 
 
 @pytest.mark.parametrize(

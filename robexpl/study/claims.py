@@ -81,7 +81,8 @@ def judge(
         (found, whole), parts = _reached(claim, evidence, within), {}
         for name, half in zip(("even", "odd"), halves, strict=True):
             usable = found and kind != "repeats" and all(half[each] for each in KINDS[claim["dataset"]])
-            parts[name] = _reached(claim, half, within)[1] if usable else ""
+            again, reached = _reached(claim, half, within) if usable else ({}, "")
+            parts[name] = reached if again else ""
         agree = all(part == whole for part in parts.values()) if all(parts.values()) else None
         about = {key: claim[key] or "" for key in ("id", "section", "question", "dataset", "stop", "claim")}
         about |= {"test": kind, "implied": ", ".join(claim.get("implied", ())), "conclusion": whole}
@@ -98,7 +99,8 @@ def judge(
 def _reached(claim: dict[str, Any], evidence: Mapping, within: int | None) -> tuple[dict[str, rules.Decided], str]:
     """Return a claim's outcomes by condition and its conclusion; no outcomes where a test or evidence is lacking."""
     kind = claim["test"]["kind"] if claim["test"] else ""
-    names = [ANY] if kind == "repeats" else [each.name for each in sizes.conditions()]
+    alone = {"repeats": ANY, "overstated": sizes.primary().name}  # of kinds with one outcome
+    names = [alone[kind]] if kind in alone else [each.name for each in sizes.conditions()]
     found = {name: outcome(claim, name, evidence, within) for name in names if kind}
     if not kind or None in found.values():
         return {}, "not tested"
@@ -110,15 +112,16 @@ def leave_one_out(claims: Listed, known: Mapping[str, tuple], evidence: Mapping[
     `known` has by kind of data the arguments of `gather`. same: how often the outcome stays; turned: how often one that
     supports the claim becomes one that refutes it, or the reverse.
     """
-    primary, found = sizes.primary().name, []
-    parts = []
-    for kind, (searched, attacked, *rest) in known.items():
-        own = [rows[rows["condition"] == primary] for rows in (searched, attacked)]
-        seeds = set(own[0]["seed"])
-        parts += [(kind, gather(*own, *rest, seeds - {seed})) for seed in sorted(seeds) if len(seeds) > 2]
+    primary, parts, found = sizes.primary().name, [], []
+    for kind, (*tables, margin, names) in known.items():
+        own = [rows[rows["condition"] == primary] for rows in tables]
+        seeds, few = set(own[0]["seed"]), set(own[2]["seed"])
+        for seed in sorted(seeds) if len(seeds) > 2 else ():
+            parts.append((kind, seed in few, gather(*own, margin, names, seeds - {seed})))
     for claim in (one for one in claims if one["test"] and one["test"]["kind"] != "repeats"):
-        whole = outcome(claim, primary, evidence, None)
-        tried = [{**evidence, kind: part} for kind, part in parts if kind in KINDS[claim["dataset"]]]
+        whole, every = outcome(claim, primary, evidence, None), claim["test"]["kind"] != "overstated"
+        kinds = KINDS[claim["dataset"]]
+        tried = [{**evidence, kind: part} for kind, few, part in parts if kind in kinds and (every or few)]
         if whole is None or not tried:
             continue
         said = [(again or ("inconclusive",))[0] for again in (outcome(claim, primary, one, None) for one in tried)]

@@ -20,27 +20,30 @@ PICTURE = ("3", "8")  # the classes of the thesis' Figure 3
 @dataclass(frozen=True)
 class Evidence:
     """What the tests look at, for one dataset and some seeds: tidy tables with a column `condition`.
-    differences: of all pairs of regimes; table: `summaries`; attacked: rows of `frames.attacked`; picture: strong -
+    differences: of all pairs of regimes; table: `summaries`; attacked: rows of `frames.attacked`; strongest: the same
+    with a stronger attack, on the test rows and networks that it was tried on, where there are any; picture: strong -
     standard over the classes of the thesis' Figure 3, where there are any; margin.
     """
 
     differences: pd.DataFrame
     table: pd.DataFrame
     attacked: pd.DataFrame
+    strongest: pd.DataFrame
     picture: pd.DataFrame
     margin: pd.DataFrame
 
 
 def gather(
-    searched: pd.DataFrame, attacked: pd.DataFrame, margin: pd.DataFrame, class_names: tuple[str, ...],
-    seeds: Collection[int] | None = None,
+    searched: pd.DataFrame, attacked: pd.DataFrame, strongest: pd.DataFrame, margin: pd.DataFrame,
+    class_names: tuple[str, ...], seeds: Collection[int] | None = None,
 ) -> Evidence | None:  # fmt: skip
     """Gather the evidence from rows of `frames`, of these seeds alone where some are given.
     Returns nothing where a condition has none of them.
     """
     if seeds is not None:
         names = set(searched["condition"])
-        searched, attacked = (rows[rows["seed"].isin(list(seeds))] for rows in (searched, attacked))
+        every = (searched, attacked, strongest)
+        searched, attacked, strongest = (rows[rows["seed"].isin(list(seeds))] for rows in every)
         if set(searched["condition"]) != names:
             return None
     pictured = searched[searched["stop"] == STOPS[1]]
@@ -51,6 +54,7 @@ def gather(
         differences=differences(searched, (*TO_STANDARD, *TO_WEAKER)),
         table=summaries(searched),
         attacked=attacked,
+        strongest=strongest,
         picture=differences(pd.concat(enough), [("strong", "standard")]) if enough else pd.DataFrame(),
         margin=margin,
     )
@@ -126,7 +130,7 @@ def compared(claim: dict[str, Any], condition: str, evidence: Evidence) -> pd.Da
     if kind == "rises":
         return accuracy_steps(here["attacked"], condition)
     if kind == "overstated":
-        return hidden(here["attacked"], condition, claim["test"]["by"])
+        return hidden(here["strongest"], condition, claim["test"]["by"])
     if kind == "trade_off":
         cost = accuracy_difference(here["attacked"], ("standard", "clean"), ("strong", "clean"))
         return pd.DataFrame([{"what": "cost", **cost}])

@@ -60,19 +60,20 @@ def _right(network: Network, factuals: Any) -> np.ndarray:
     return correct(network, network.data.load().x_test[drawn["row"]], drawn["label"]).numpy()
 
 
-def attacked(entries: Iterable[Measured]) -> pd.DataFrame:
-    """Tabulate attacks, one row per network and attack.
+def attacked(entries: Iterable[Measured], rows: int | None = None) -> pd.DataFrame:
+    """Tabulate attacks, one row per network and attack, over all test rows that were attacked or the first `rows`.
 
     correct: test rows still classified correctly, of n; value: their share; steps: mean number of steps; radius: mean
     over rows of the largest perturbation of an input; typical: mean over rows of the median perturbation of the inputs
     that moved; nominal: the radius asked for; over: share of rows that left the ball of that radius.
     """
-    rows = []
+    found = []
     for entry in bar(list(entries), desc="table"):
         wanted: Attacked = entry.what
-        result, nominal = stages.attack(wanted), float(dict(wanted.attack.settings).get("eps", 0.0))
+        result = {name: values[:rows] for name, values in stages.attack(wanted).items()}
+        nominal = float(dict(wanted.attack.settings).get("eps", 0.0))
         right, radius = result["correct"], result["radius"]
-        rows.append(
+        found.append(
             {
                 **dict(entry.labels),
                 "correct": int(right.sum()),
@@ -86,7 +87,7 @@ def attacked(entries: Iterable[Measured]) -> pd.DataFrame:
                 "moved": float((radius > 0).double().mean()),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(found)
 
 
 def worst_cases(entries: Iterable[Measured], rows: int | None = None) -> pd.DataFrame:

@@ -198,8 +198,9 @@ NOTEBOOKS = (
     ),
     Notebook("table1", (grid.main, grid.robustness, choices.searches, choices.attacks, _scale), each=False),
     Notebook(
-        "verdicts", (grid.main, grid.robustness, grid.reference, variations.curves, variations.metrics), each=False,
-        full=(audit.cells,),
+        "verdicts",
+        (grid.main, grid.robustness, security.worst, grid.reference, variations.curves, variations.metrics),
+        each=False, full=(audit.cells,),
     ),
 )  # fmt: skip
 

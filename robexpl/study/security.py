@@ -47,6 +47,13 @@ def worst(study: Study) -> list[Measured]:
     return [entry for entry in curves(study) if dict(entry.labels)["eps"] == radius()]
 
 
+def reported(study: Study) -> list[Measured]:
+    """List the networks of `worst` under the attacks that the thesis measures robustness by, on all test rows."""
+    chosen = {(sizes.primary().name, dict(entry.labels)["seed"]) for entry in worst(study)}
+    labels = [(entry, dict(entry.labels)) for entry in grid.robustness(study)]
+    return [entry for entry, named in labels if (named["condition"], named["seed"]) in chosen]
+
+
 def author(study: Study) -> list[Measured]:
     """List the author's networks under the worst case of the evaluation's radius, on the same number of rows."""
     return [
