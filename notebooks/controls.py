@@ -163,6 +163,25 @@ primary = differences.query("measure == 'primary' and level == @level")
 primary[["training", "baseline", "mean", "low", "high", "n", "n_seeds", "side"]].round(3).head(12)
 
 # %% [markdown]
+# ## Do independent classifiers see the target class?
+#
+# A low distance to training points is no proof that a counterfactual shows the target class. So classifiers that are
+# never explained are asked, the oracle of [measures](measures.py), about the same counterfactuals. `oracle` is one
+# minus their probability of the target class, and `agreed` the share of counterfactuals that they take for it, with a
+# probability above one half; both are means over the factuals that count, as `implausibility` is. The table has the
+# chosen strengths at the primary level, the most plausible training first. It describes, and decides nothing.
+
+# %%
+one = searched[searched["measure"] == "primary"]
+asked = one.merge(associations.judged(study), on=["seed", "level", "training", "place"], validate="one_to_one")
+asked = asked[asked["counted"] & asked["chosen"]]
+quantities = ["implausibility", "oracle", "agreed"]
+found = [estimates.means(asked, ["level", "training"], name).assign(quantity=name) for name in quantities]
+oracle = page.table(pd.concat(found, ignore_index=True), "oracle", show=False)
+shown = oracle[oracle["level"] == level].pivot(index="training", columns="quantity", values="mean")
+shown[quantities].sort_values("implausibility").round(3)
+
+# %% [markdown]
 # ## Robustness against plausibility
 #
 # Every training at the primary level: the accuracy that is left in the worst case over attacks of radius 0.1 (see

@@ -274,6 +274,9 @@ def test_what_the_notebook_needs_is_in_the_plan_with_its_cost():
         assert all(cell.cost() > 0 for cell in cells)
         trained = {cell.arguments[0].regime for cell in cells if cell.stage == "train"}
         assert trained >= {"strong", *controlled.settings(sizes.load("demo", dataset))["chosen"]}
+        judges = {cell for cell in cells if cell.stage == "judges"}  # those that the notebook on measures has, too
+        assert judges <= set(plan.cells("demo", 1, [(plan.notebook("measures"), dataset)]))
+        assert bool(judges) == (dataset == sizes.datasets("demo")["image"])
     one = controlled.of_trainings(sizes.load("demo", "digits"), 0)[-1][1]
     assert plan.Cell("train", (one,)).cost() > plan.Cell("train", (replace(one, epochs=1),)).cost()
 
@@ -302,6 +305,14 @@ def test_the_tables_of_a_small_study():
         left = stages.attack(stages.Attacked(entry.what.subject, pgd, rows))["correct"].double().mean()
         assert table.set_index("training").loc[name, "robust"] <= float(left) + 1 / rows
     assert set(searched["level"]) == {"0.5", "0.9", "generator conditions"}
+    asked, own = associations.judged(STUDY), searched[searched["measure"] == "primary"]
+    keys = ["seed", "level", "training", "place"]
+    assert len(own.merge(asked, on=keys, validate="one_to_one")) == len(own) == len(asked)
+    point = controlled.searches(STUDY)[0]
+    scored = stages.score(point.search, stages.Measure("oracle", STUDY.k))["implausibility"]
+    first = asked[asked["training"] == "standard"].iloc[: len(scored)]
+    assert first["oracle"].tolist() == scored.tolist()
+    assert first["agreed"].tolist() == (scored < 0.5).double().tolist()
     ruled = associations.chosen(STUDY)
     assert (ruled.groupby("control")["ruled"].sum() == 1).all()
     rows = ruled[ruled["ruled"] & (ruled["accuracy"] < ruled["strong"])]

@@ -11,8 +11,9 @@ from robexpl import smoothness, stats, trainings
 from robexpl.progress import bar
 from robexpl.regimes import REGIME_NAMES, REGIMES
 from robexpl.seeds import numpy_generator
-from robexpl.study import controlled, estimates, frames
+from robexpl.study import controlled, estimates, frames, stages
 from robexpl.study.sizes import Study
+from robexpl.study.stages import Measure
 
 PROPERTIES = ("robust", "gradient", "curvature", "clean")
 CLOSE, NEAR = 0.01, 0.1  # clean accuracies of a matched pair differ by at most CLOSE, gradient norms by this share
@@ -32,6 +33,21 @@ def footing(searched: pd.DataFrame) -> pd.DataFrame:
     right = (frame["correct"] & frame["valid"]) | ~frame["compared"]
     every = right.groupby([frame[name] for name in ("level", "measure", "seed", "place")]).transform("all")
     return frame.assign(counted=every & frame["compared"])
+
+
+def judged(study: Study) -> pd.DataFrame:
+    """Ask the oracle about every counterfactual of the comparison: classifiers that are never explained.
+    A row each, by the keys of `footing`. oracle: 1 - p(target), lower where they see more of the target class; agreed:
+    1 where they give it more than half of the probability, so that it is their answer, else 0.
+    """
+    found = []
+    for point in bar(controlled.searches(study), desc="oracle"):
+        if (named := dict(point.labels))["measure"] == "primary":
+            rows, by = stages.search(point.search), Measure("oracle", study.k)
+            scored = stages.scorer(point.search.subject.data.shared(), by)(rows["x"], rows["target"]).numpy()
+            columns = {"place": range(len(scored)), "oracle": scored, "agreed": (scored < 0.5) * 1.0}
+            found.append(pd.DataFrame({name: named[name] for name in ("seed", "level", "training")} | columns))
+    return pd.concat(found, ignore_index=True)
 
 
 def properties(study: Study) -> pd.DataFrame:

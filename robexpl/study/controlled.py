@@ -16,7 +16,7 @@ from robexpl.study.factuals import Draw, Pairs
 from robexpl.study.grid import DTC, GCC, Labels, Measured, Point, of_seed, point
 from robexpl.study.networks import Data, Network
 from robexpl.study.sizes import Attack, Study
-from robexpl.study.stages import Attacked, Measure
+from robexpl.study.stages import Attacked, Judges, Measure
 from robexpl.study.worst import Worst
 
 NOTHING = 1e-20  # weights below this size are lost in every sum that the network takes
@@ -135,6 +135,12 @@ def searches(study: Study) -> list[Point]:
                 for name, by in measures(study).items()
             ]  # fmt: skip
     return found
+
+
+def judges(study: Study) -> list[Measured]:
+    """List the judges of images, whose answers are set beside implausibility; none for tabular data."""
+    every = {one.data.shared() for _, one in of_trainings(study, study.first)} if study.kind == "image" else ()
+    return [Measured((), Judges(data)) for data in every]
 
 
 def clean(study: Study) -> list[Measured]:

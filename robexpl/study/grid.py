@@ -14,7 +14,7 @@ from robexpl.study import sizes
 from robexpl.study.factuals import Agreed, Draw, Pairs
 from robexpl.study.networks import Network, Subject, Thresholded, network
 from robexpl.study.sizes import STOPS, Attack, Study
-from robexpl.study.stages import POINTS, Attacked, Measure, Reference, Search
+from robexpl.study.stages import POINTS, Attacked, Judges, Measure, Reference, Search
 from robexpl.study.worst import Transferred, Worst
 
 DTC, GCC = STOPS
@@ -36,7 +36,7 @@ class Measured:
     """Anything else that is computed: an attack, reference points, a trained network, with the columns that name it."""
 
     labels: tuple[tuple[str, Any], ...]
-    what: Attacked | Transferred | Worst | Reference | Network
+    what: Attacked | Transferred | Worst | Reference | Network | Judges
     measure: Measure | None = None
 
 

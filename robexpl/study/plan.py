@@ -193,7 +193,7 @@ NOTEBOOKS = (
     Notebook(
         "controls", (
             controlled.searches, controlled.clean, controlled.robustness, controlled.selection, controlled.ranking,
-            controlled.architectures, controlled.look,
+            controlled.architectures, controlled.look, controlled.judges,
         ),
     ),
     Notebook("table1", (grid.main, grid.robustness, choices.searches, choices.attacks, _scale), each=False),

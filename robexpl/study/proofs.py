@@ -17,7 +17,7 @@ from robexpl import attacks, certify, exact
 from robexpl.progress import bar
 from robexpl.regimes import REGIMES
 from robexpl.seeds import torch_generator
-from robexpl.study import audit, frames, grid, security, sizes, stages
+from robexpl.study import audit, frames, grid, security, sizes
 from robexpl.study.cache import Arrays, cached
 from robexpl.study.factuals import Draw
 from robexpl.study.grid import DTC, Measured, Point
@@ -26,7 +26,6 @@ from robexpl.study.sizes import Attack, Study
 from robexpl.study.stages import Attacked
 
 PERCEPTRONS = ("mlp", "deep_mlp")  # architectures of linear maps and ReLUs alone, as exact distances need them
-ROUNDING = 1e-4  # of attacks on standardised features, whose values reach 100, in single precision
 
 
 @dataclass(frozen=True)
@@ -197,27 +196,6 @@ def _table(entries: Iterable[Measured], stage: Callable[[Any], Arrays], names: S
         columns = {name: found[name].numpy() for name in names}
         parts.append(pd.DataFrame({**dict(entry.labels), "row": range(len(found["correct"])), **columns}))
     return pd.concat(parts, ignore_index=True)
-
-
-def accuracy_table(exact_ones: Iterable[Measured], attacks_on: Iterable[Measured]) -> pd.DataFrame:
-    """Compare attacks with the truth, one row per network and radius eps.
-
-    exact: share of rows with the right class whose distance is above eps; attack: share still right under the attack;
-    surpassed: rows that the attack changed although they are proven to be farther (none, but for an error); undecided:
-    rows whose distance is only bounded, and not on one side of eps; n: rows.
-    """
-    known, found = {one.labels: distance(one.what) for one in exact_ones}, []
-    for entry in attacks_on:
-        truth, eps = known[entry.labels[:-1]], entry.labels[-1][1]
-        right, beyond = truth["correct"], truth["distance"] > eps
-        fell = ~stages.attack(entry.what)["correct"]
-        surpassed = right & fell & (truth["bound"] > eps + ROUNDING)
-        undecided = right & beyond & ~truth["optimal"] & (truth["bound"] <= eps)
-        shares = {"exact": (right & beyond).double().mean(), "attack": (~fell).double().mean()}
-        counts = {"surpassed": surpassed.sum(), "undecided": undecided.sum()}
-        columns = {name: value.item() for name, value in (shares | counts).items()}
-        found.append({**dict(entry.labels), **columns, "n": len(right)})
-    return pd.DataFrame(found)
 
 
 def boundary_table(points: Iterable[Point]) -> pd.DataFrame:
