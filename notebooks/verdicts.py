@@ -167,6 +167,7 @@ ax.set(ylim=(len(wide), 0), xlim=(0, 3))
 ax.set_xticks(np.arange(3) + 0.5, [style.title(name) for name in names])
 ax.set_yticks(np.arange(len(wide)) + 0.5, labels)
 ax.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)
+ax.grid(False)
 ax.secondary_yaxis("right").set_yticks(np.arange(len(wide)) + 0.5, conclusions)
 ax.text(3.04, -0.25, "Conclusion", va="bottom", fontsize=7)
 for part in (ax, *ax.child_axes):
