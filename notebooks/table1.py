@@ -145,7 +145,7 @@ score = metrics.implausibility(counterfactual.x, target, data.x_train, data.y_tr
 #
 # One row per counterfactual. A cell of the table is the mean over factuals that count, then over the runs of a network,
 # then over networks; its standard deviation is the one over the runs of a network, root mean square over networks, for
-# the thesis had one network and reports the deviation over its runs.
+# the thesis had one network and reports the standard deviation over its runs.
 
 # %%
 rows = searched[study.image.dataset].query("condition == 'as_run' and regime == 'strong' and stop == @STOPS[0]")
@@ -158,8 +158,8 @@ runs = rows[rows["counted"]].groupby(["seed", "run"])["implausibility"].mean().u
 # %% [markdown] tags=["full"]
 # ## How far apart?
 #
-# The deviation over runs does not contain how much networks differ that were trained from other initial weights. Where
-# they differ much, a large $z$ need not be an error. The band is $\pm 2$.
+# The standard deviation over runs does not contain how much networks differ that were trained from other initial
+# weights. Where they differ much, a large $z$ need not be an error. The band is $\pm 2$.
 
 # %% tags=["full"]
 fig, axes = plt.subplots(1, 2, figsize=(style.PAGE, 2.5), sharex=True, sharey=True, layout="constrained")
