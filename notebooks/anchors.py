@@ -232,7 +232,7 @@ for ax, name in zip(axes, noise_differences["condition"].unique(), strict=True):
     style.points(ax, shown.assign(noise=shown["noise"] + " noise"), x="mean", y="regime", hue="noise")
     ax.axvline(0, color=style.FADED, linewidth=0.8)
     ax.locator_params(axis="x", nbins=5)
-    style.panel(ax, data.title, name, xlabel="robust - standard, implausibility (DTC)")
+    style.panel(ax, data.title, name, xlabel="robust \N{MINUS SIGN} standard, implausibility (DTC)")
 style.legend(fig)
 page.figure(
     fig, "noise",
@@ -322,7 +322,7 @@ for ax, stop in zip(axes, STOPS, strict=True):
         looks |= {"marker": "P"} if name == "thresholded" else {}
         ax.errorbar(accuracy.loc[name, "pgd"], size, yerr=[[size - low], [high - size]], **looks)
     style.panel(ax, data.title, stop, xlabel="accuracy under PGD, grey images")
-axes[0].set_ylabel("implausibility, network - standard")
+axes[0].set_ylabel("implausibility, network \N{MINUS SIGN} standard")
 style.legend(fig)
 page.figure(
     fig, "control",

@@ -164,7 +164,7 @@ for ax, stop in zip(axes, STOPS, strict=True):
     shown = order[(order["stop"] == stop) & order["measure"].isin(names)]
     style.points(ax, shown.assign(measure=shown["measure"].map(names)), x="mean", y="measure", hue="regime")
     ax.axvline(0, color=style.FADED, linewidth=0.8)
-    style.panel(ax, data.title, stop, xlabel="robust - standard, standard deviations")
+    style.panel(ax, data.title, stop, xlabel="robust \N{MINUS SIGN} standard, standard deviations")
 style.legend(fig)
 page.figure(
     fig, "order",
@@ -218,7 +218,7 @@ for ax, stop in zip(axes, STOPS, strict=True):
     title = shown["measure"].map(lambda name: measures.module(name).TITLE)
     style.points(ax, shown.assign(measure=title), x="mean", y="measure", hue="regime")
     ax.axvline(0, color=style.FADED, linewidth=0.8)
-    style.panel(ax, data.title, stop, xlabel="robust - standard, standard deviations")
+    style.panel(ax, data.title, stop, xlabel="robust \N{MINUS SIGN} standard, standard deviations")
 style.legend(fig)
 page.figure(
     fig, "faithfulness",
@@ -250,7 +250,7 @@ for ax, (key, rows) in zip(axes.flat, estimates.grouped(generated, ["measure", "
     style.points(ax, rows.assign(generator=rows["generator"].map(called)), x="mean", y="generator", hue="regime")
     ax.axvline(0, color=style.FADED, linewidth=0.8)
     ax.set(title=f"{data.title}, {names[key['measure']]}, {short[key['stop']]}")
-    ax.set_xlabel("robust - standard, standard deviations" if ax in axes[1] else "")
+    ax.set_xlabel("robust \N{MINUS SIGN} standard, standard deviations" if ax in axes[1] else "")
 style.legend(fig)
 page.figure(
     fig, "generators",

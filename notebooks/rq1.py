@@ -136,7 +136,7 @@ for ax, stop in zip(axes, STOPS, strict=True):
     rows = differences[differences["stop"] == stop]
     style.points(ax, rows, x="mean", y="regime", hue="condition")
     ax.axvline(0, color=style.FADED, linewidth=0.8)
-    ax.set(title=f"{data.title}, {style.STOP_TITLES[stop]}", xlabel="robust - standard, implausibility")
+    ax.set(title=f"{data.title}, {style.STOP_TITLES[stop]}", xlabel="robust \N{MINUS SIGN} standard, implausibility")
 page.figure(fig, "differences", alt="Paired differences in implausibility between robust and standard networks")
 
 # %% [markdown]

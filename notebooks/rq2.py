@@ -149,7 +149,7 @@ for ax, stop in zip(axes, STOPS, strict=True):
     style.points(ax, pairs[pairs["stop"] == stop], x="mean", y="pair", hue="condition")
     ax.axvline(0, color=style.FADED, linewidth=0.8)
     ax.locator_params(axis="x", nbins=6)
-    style.panel(ax, data.title, stop, xlabel="stronger - weaker, implausibility")
+    style.panel(ax, data.title, stop, xlabel="stronger \N{MINUS SIGN} weaker, implausibility")
 style.legend(fig)
 page.figure(fig, "differences", alt="Paired differences in implausibility between stronger and weaker adversaries")
 

@@ -209,7 +209,7 @@ fig, ax = plt.subplots(figsize=(0.7 * style.PAGE, 2.9), layout="constrained")
 image = heat_map(ax, weights)
 ax.grid(visible=False)
 style.panel(ax, data.title, STOPS[1], xlabel="distance weight λ₁", ylabel="energy weight λ₂")
-fig.colorbar(image, ax=ax, pad=0.02).set_label("strong - standard, implausibility")
+fig.colorbar(image, ax=ax, pad=0.02).set_label("strong \N{MINUS SIGN} standard, implausibility")
 marks = [plt.Line2D([], [], linestyle="none", marker="o", markersize=3, color=style.INK, label="interval excludes 0")]
 marks += [Patch(facecolor="white", edgecolor="#555555", hatch="////", linewidth=0, label="not reached")]
 marks += [Patch(fill=False, edgecolor="black", linewidth=1.6, label="weights of the condition")]
@@ -302,7 +302,7 @@ for ax, (setting, title) in zip(axes.flat, titles.items(), strict=False):
     style.panel(ax, data.title, xlabel=title)
     scales(ax, rows["value"])
 axes.flat[-1].set_axis_off()
-fig.supylabel("strong - standard, implausibility", fontsize=7.5)
+fig.supylabel("strong \N{MINUS SIGN} standard, implausibility", fontsize=7.5)
 style.legend(fig)
 page.figure(
     fig, "curves",
@@ -363,7 +363,7 @@ shown = shown.assign(stop=shown["stop"].map(style.title), **(100 * shown[["mean"
 fig, ax = plt.subplots(figsize=(0.8 * style.PAGE, 2.2), layout="constrained")
 style.points(ax, shown, x="mean", y="title", hue="stop")
 ax.axvline(0, color=style.FADED, linewidth=0.8)
-style.panel(ax, data.title, xlabel="strong - standard, % of standard")
+style.panel(ax, data.title, xlabel="strong \N{MINUS SIGN} standard, % of standard")
 style.legend(fig)
 page.figure(
     fig, "metrics",
@@ -402,7 +402,7 @@ shown = scale[scale["comparison"].isin(names)].assign(comparison=scale["comparis
 fig, ax = plt.subplots(figsize=(0.7 * style.PAGE, 2.1), layout="constrained")
 style.points(ax, shown, x="mean", y="condition", hue="comparison")
 ax.axvline(0, color=style.FADED, linewidth=0.8)
-style.panel(ax, data.title, STOPS[1], xlabel="strong - standard, implausibility")
+style.panel(ax, data.title, STOPS[1], xlabel="strong \N{MINUS SIGN} standard, implausibility")
 style.legend(fig)
 page.figure(
     fig, "scale",
