@@ -182,7 +182,7 @@ for ax, stop in zip(axes, STOPS, strict=True):
     chosen = against[(against["stop"] == stop) & (against["condition"] == "corrected")]
     style.points(ax, chosen.assign(point=chosen["point"].map(titles)), x="mean", y="regime", hue="point")
     ax.axvline(0, color=style.FADED, linewidth=0.8)
-    style.panel(ax, data.title, stop, xlabel="counterfactual - reference point, implausibility")
+    style.panel(ax, data.title, stop, xlabel="counterfactual \N{MINUS SIGN} reference point, implausibility")
 style.legend(fig)
 page.figure(
     fig, "against",
