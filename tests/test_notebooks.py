@@ -1,7 +1,8 @@
 """Every stored notebook is what its template and the present code make: nothing stale, nothing edited by hand.
 
-That the outputs come out again is checked by nbval, which executes tests/notebooks. `make current` lists what of the
-full notebooks is older than the code; once `report.STRICT` says so, that is an error here, too.
+That the outputs come out again is checked by nbval, which executes tests/notebooks: `make test` one dataset of each
+template, `make test-slow` the other. `make current` lists what of the full notebooks is older than the code; once
+`report.STRICT` says so, that is an error here, too.
 """
 
 from __future__ import annotations
