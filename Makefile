@@ -33,9 +33,9 @@ help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1\t/p' Makefile | expand -t 20
 demo: $(READY)  ## everything from nothing on embedded data, to build/demo/paper.pdf: 5 minutes, offline
 	@$(PIPE) report --profile demo $(REPORT)
-test: $(READY)  ## unit tests, and the small notebooks executed and compared: 7 minutes, offline
+test: $(READY)  ## unit tests, and each small notebook executed and compared on one dataset: 5 minutes, offline
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
-test-slow: $(READY)  ## a small report killed, crowded, on a cluster, out of room and damaged: 12 minutes, then the README's table of it
+test-slow: $(READY)  ## the notebooks on the other dataset, a small report killed, crowded, on a cluster, out of room and damaged: 14 minutes, then the README's table of it
 	ROBEXPL_TRUST=paper/trust.json $(VENV)/bin/python -m pytest -m slow
 	$(PIPE) readme
 test-kernels: $(READY)  ## what holds numbers, with the instructions of older processors: 7 minutes, offline

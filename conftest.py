@@ -8,11 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 from nbval.plugin import IPyNbCell
 
 sys.path.insert(0, str(Path(__file__).parent / "tests"))
 
-from compare import output_differences
+from compare import LATER, output_differences
 
 WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of several processes: its settings are those of the first
 
@@ -28,6 +29,15 @@ if not WORKER:
         "ROBEXPL_STAGE": str(SCRATCH / "stage"),
     }
 os.environ.pop("MPLBACKEND", None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the notebooks that are executed for a second dataset to `make test-slow`."""
+    for item in items:
+        if isinstance(item, IPyNbCell) and item.path.stem in LATER:
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.second)
 
 
 def pytest_unconfigure() -> None:

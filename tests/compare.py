@@ -25,6 +25,11 @@ from robexpl.pipeline.commands import Failure, Parser, guarded, whole
 
 RTOL = 1e-6
 GOLDEN = 0.1  # tolerance for the small notebooks, where a cell has no tag such as `tol-0.5`; see test_tables
+# `make test` executes each template for one dataset, that with more cells of its own; for the other `make test-slow`.
+LATER = {
+    "anchors-breast_cancer", "controls-breast_cancer", "measures-digits", "models-digits", "robustness-digits",
+    "rq1-breast_cancer", "rq2-breast_cancer", "sensitivity-digits",
+}  # fmt: skip
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?(?!\w|\.\d)(\s?%)?")
 
 

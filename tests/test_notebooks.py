@@ -1,7 +1,8 @@
 """Every stored notebook is what its template and the present code make: nothing stale, nothing edited by hand.
 
-That the outputs come out again is checked by nbval, which executes tests/notebooks. `make current` lists what of the
-full notebooks is older than the code; once `report.STRICT` says so, that is an error here, too.
+That the outputs come out again is checked by nbval, which executes tests/notebooks: `make test` one dataset of each
+template, `make test-slow` the other. `make current` lists what of the full notebooks is older than the code; once
+`report.STRICT` says so, that is an error here, too.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from pathlib import Path
 
 import jupytext
 import pytest
+from compare import LATER
 from jupytext.sync_contentsmanager import build_sync_jupytext_contents_manager_class
 
 from robexpl.pipeline import notebook, report, template
-from robexpl.study import plan
+from robexpl.study import plan, sizes
 from robexpl.study.places import ROOT
 
 FULL = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -95,6 +97,14 @@ def test_it_tells_nothing_of_the_machine(path: Path) -> None:
 )
 def test_every_notebook_is_stored(profile: str, paths: list[Path]) -> None:
     assert sorted(path.stem for path in paths) == sorted(map(report.name_of, plan.templates(profile)))
+
+
+def test_every_template_is_executed_for_one_dataset_by_make_test() -> None:
+    first = {path.stem for path in SMALL} - LATER
+    assert {path.stem for path in SMALL} >= LATER
+    assert sorted(name.partition("-")[0] for name in first) == sorted({made.name for made, _ in plan.templates("demo")})
+    by_kind = [[name for name in first if name.endswith(f"-{one}")] for one in sizes.datasets("demo").values()]
+    assert len(by_kind[0]) == len(by_kind[1])  # cells for images, and those for tables
 
 
 # Templates

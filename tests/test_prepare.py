@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
+from cells import Written
 
 from robexpl import progress
 from robexpl.files import write_atomic
@@ -27,41 +27,11 @@ ENDLESS = """
 import sys
 from pathlib import Path
 sys.path.insert(0, "tests")
-from test_prepare import Written
+from cells import Written
 from robexpl.pipeline import commands, prepare
 cells = [Written(f"net {n}", "train", seconds=1000) for n in range(3)]
 sys.exit(commands.guarded("prepare", lambda: prepare.prepare(cells, jobs=int(sys.argv[1]), group="demo"), "kept"))
 """
-
-
-@dataclass(frozen=True)
-class Written:
-    """A cell that writes a file: a stage of a network, which takes some seconds and may fail."""
-
-    owner: str | None
-    stage: str
-    seconds: float = 0.0
-    waits: bool = False
-    fails: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.stage} {self.owner}"
-
-    def path(self) -> Path:
-        return places.build_dir() / "cache" / self.stage / str(self.owner)
-
-    def cost(self) -> float:
-        return self.seconds
-
-    def run(self) -> None:
-        for _ in progress.bar(range(int(self.seconds * 10)), desc=str(self)):
-            time.sleep(0.1)
-        if self.fails:
-            progress.warn(f"about {self}")
-            raise ValueError(self.fails)
-        write_atomic(self.path(), b"")
-        with (places.build_dir() / "order").open("a") as file:
-            file.write(f"{self} {os.getpid()}\n")
 
 
 @pytest.fixture
@@ -176,7 +146,7 @@ def test_a_long_preparation_is_heard_of(
     assert prepare.TICK + prepare.FIRST / 5 <= 60
     monkeypatch.setattr(prepare, "FIRST", 0.5)
     monkeypatch.setattr(prepare, "TICK", 0.5)
-    prepare.prepare([Written("a", "train", 6), Written("a", "attack")], jobs=1, group="demo")
+    prepare.prepare([Written("a", "train", 4), Written("a", "attack")], jobs=1, group="demo")
     heard = [line for line in capsys.readouterr().err.splitlines() if line.startswith("[0/1] at a (0/2), about ")]
     assert len(heard) >= 3
     assert all(line.endswith(" s left") for line in heard)

@@ -16,10 +16,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from robexpl.files import sha256
-from robexpl.pipeline import notebook, template
+from robexpl.pipeline import __main__ as pipeline
+from robexpl.pipeline import execute, notebook, template
 from robexpl.study import places
 
 TEMPLATE = """\
@@ -59,6 +61,18 @@ raise ValueError("digits are images")
 print(object(), os.environ["OMP_NUM_THREADS"], os.environ["PYTHONHASHSEED"], os.getcwd())
 0.5 * seeds
 """
+# the same with a table that no library writes, so that the kernel starts quickly
+BARE = TEMPLATE.replace(
+    TEMPLATE[TEMPLATE.index("from types") : TEMPLATE.index('# %% tags=["tabular"]')],
+    """\
+from pathlib import Path
+
+stage = Path(os.environ["ROBEXPL_STAGE"])
+stage.mkdir(exist_ok=True)
+_ = (stage / "small-digits-sizes.csv").write_text("seeds\\n-1\\n")
+
+""",
+)
 GIVEN = ("-p", "dataset=digits", "-p", "seeds=2")
 
 
@@ -88,6 +102,19 @@ class Home:
         process = self.start(*(arguments or GIVEN), **options)
         errors = process.communicate(timeout=120)[1]
         return process.returncode, errors.splitlines()
+
+    def here(self, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
+        """Run it in this process, where no cell has to be executed."""
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.delenv("ROBEXPL_PROGRESS", raising=False)
+                patch.setattr(execute, "_in_kernel", lambda *_: pytest.fail("a kernel was to be started"))
+                code = pipeline.main(["run", str(self.template), str(self.out), *GIVEN])
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        return code or 0, capsys.readouterr().err.splitlines()
 
     def why(self) -> str:
         return notebook.staleness(self.out, self.template, self.params)
@@ -145,17 +172,17 @@ def test_a_cell_for_other_data_is_left_out(home: Home) -> None:
     home.write(TEMPLATE)
 
 
-def test_a_current_notebook_is_left_alone_in_silence(home: Home) -> None:
+def test_a_current_notebook_is_left_alone_in_silence(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     before = home.out.stat()
-    assert home.run() == (0, [])
+    assert home.here(capsys) == (0, [])
     assert home.out.stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_new_words_are_put_around_the_outputs_without_running(home: Home) -> None:
+def test_new_words_are_put_around_the_outputs_without_running(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     home.write(TEMPLATE.replace("First words.", "Better words.").replace("# a comment", "# another"))
     before = home.cells()
     assert home.why() == "only its text changed"
-    assert home.run() == (0, ["text   small-digits"])
+    assert home.here(capsys) == (0, ["text   small-digits"])
     after = home.cells()
     assert "Better words." in after[0]["source"][-1]
     assert "# another" in after[-1]["source"][0]
@@ -213,12 +240,7 @@ FAILING = {
         "import sys\nsys.exit(0)\n\n# %%\nlast = 1",
         [", cell [4]: SystemExit: 0, which ends the notebook"],
     ),
-    "an end at the end": (
-        "raise SystemExit",
-        [", cell [4]: SystemExit: , which ends the notebook before its last cell"],
-    ),
     "a dead kernel": ("os._exit(0)", [", cell [4]: DeadKernelError: Kernel died"]),
-    "a long line": ('print("x" * 30_000_000)', [", cell [4]: expected outputs of at most 2 MB, got 30.0 MB"]),
 }
 
 
@@ -227,7 +249,7 @@ def test_a_failing_cell_is_named_and_the_last_good_version_stays(home: Home, why
     source, says = FAILING[why]
     tiny = home.table.with_name("tiny-digits-sizes.csv")
     good = {path: path.read_bytes() for path in (home.out, tiny)}
-    home.write(TEMPLATE.replace("[seeds]", "[-1]").replace("0.5 * seeds", source))
+    home.write(BARE.replace("0.5 * seeds", source))
     started = time.monotonic()
     code, lines = home.run()
     assert time.monotonic() - started < 60
@@ -239,6 +261,29 @@ def test_a_failing_cell_is_named_and_the_last_good_version_stays(home: Home, why
     assert {path: path.read_bytes() for path in good} == good
     assert list(home.table.parent.iterdir()) == [tiny]
     assert home.left_over() == []
+
+
+def executed(*cells: list[dict], counts: bool = True) -> nbformat.NotebookNode:
+    """Return a notebook of code cells with these outputs, as papermill returns it where no exception ended it."""
+    make, output = nbformat.v4.new_code_cell, nbformat.v4.new_output
+    made = [
+        make("x", execution_count=n if counts else None, outputs=[output(**o) for o in outputs])
+        for n, outputs in enumerate(cells, 1)
+    ]
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("words"), *made])
+
+
+def test_what_a_run_without_an_exception_lacks_is_noticed() -> None:
+    ended = {"output_type": "error", "ename": "SystemExit", "evalue": "", "traceback": []}
+    stream = {"output_type": "stream", "name": "stdout", "text": "x" * 1_000_000}
+    assert execute._unfinished(executed([], [stream, stream])) is None
+    says = "SystemExit: , which ends the notebook before its last cell"
+    assert execute._unfinished(executed([], [ended])) == (says, 2)
+    assert execute._unfinished(executed([ended], [])) == (says, 1)
+    assert execute._unfinished(executed([], counts=False)) == ("it was never executed", 1)
+    shown = {"output_type": "display_data", "data": {"text/html": "x" * 30_000_000}}
+    for outputs in ([{**stream, "text": "x" * 30_000_000}], [shown]):
+        assert execute._unfinished(executed([], [], outputs)) == ("expected outputs of at most 2 MB, got 30.0 MB", 3)
 
 
 def test_too_few_open_files_are_named(home: Home) -> None:
@@ -254,7 +299,7 @@ def test_a_stopped_run_leaves_no_kernel_and_changes_nothing(home: Home) -> None:
     good = home.out.read_bytes()
     started = home.folder / "kernel"
     wait = f"open({str(started)!r}, 'w').write(str(os.getpid()))\nimport time\ntime.sleep(100)"
-    home.write(TEMPLATE.replace("0.5 * seeds", wait))
+    home.write(BARE.replace("0.5 * seeds", wait))
     process = home.start(*GIVEN)
     deadline = time.monotonic() + 60
     while not (started.exists() and started.read_text()) and time.monotonic() < deadline:
@@ -269,9 +314,9 @@ def test_a_stopped_run_leaves_no_kernel_and_changes_nothing(home: Home) -> None:
     assert home.left_over() == []
 
 
-def test_a_missing_template_is_one_line(home: Home) -> None:
+def test_a_missing_template_is_one_line(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     home.template.unlink()
-    code, lines = home.run()
+    code, lines = home.here(capsys)
     assert code == 2
     assert lines == [f"FAILED small-digits: no template {home.template}"]
 
