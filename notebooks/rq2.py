@@ -172,14 +172,11 @@ sides = differences[differences["stop"] == "decision_threshold"].pivot(
 rows = differences[differences["stop"] == "generator_conditions"].set_index("condition")
 row = rows.loc["as_run"].set_index(["regime", "baseline"]).loc[("strong", "weak")]
 page.holds(
-    "At the boundary the medium and the strong network have significantly more plausible counterfactuals than the "
-    "weak one in every condition; the strong one has more plausible ones than the medium one in `as_written` alone. "
-    "Under the generator conditions `as_run`, which repeats the "
+    "The other conditions agree about the boundary. Under the generator conditions `as_run`, which repeats the "
     "author's runs, has an order, and it is the reverse one: every stronger adversary gives significantly less "
     f"plausible counterfactuals (strong - weak {row['mean']:+.2f} [{row['low']:.2f}, {row['high']:.2f}]). In the "
     "two conditions with the stated energy weight no such difference is significant.",
-    (sides[[("medium", "weak"), ("strong", "weak")]] == "lower").all(axis=None)
-    and sides[("strong", "medium")].to_dict() == {"as_run": "unclear", "as_written": "lower", "corrected": "unclear"}
+    (sides.nunique() == 1).all()
     and (rows.loc["as_run", "side"] == "higher").all()
     and (rows.loc[["as_written", "corrected"], "side"] == "unclear").all(),
 )

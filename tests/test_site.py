@@ -142,7 +142,7 @@ def test_links_lead_to_what_the_site_has() -> None:
     html = site.markdown("[a](notebooks/rq1-mnist.ipynb) [b](paper/rules.md) [c](LICENSE) [d](#conditions)")
     links = re.findall('href="([^"]*)"', made.linked(html, "../"))
     assert links == ["../notebooks/rq1-mnist.html", "../rules.html", "../files/LICENSE.txt", "#conditions"]
-    assert set(made.made) == {"rules.html", "files/LICENSE.txt"}
+    assert set(made.made) == {"rules.html", "plan-confirmation.html", "files/LICENSE.txt"}
     with pytest.raises(FileNotFoundError):
         made.linked('<a href="paper/nothing.svg">', "")
 
