@@ -264,7 +264,7 @@ page.figure(fig, "features", alt=f"For features of {data.title}: share of traini
 #   `as_written`.
 #
 # In `as_run` and `as_written` the rows of tabular data are drawn with replacement *before* they are split, as in the
-# thesis' experiment, so that equal rows occur on both sides. On images half of the seeds are trained for `as_run`.
+# thesis' experiment, so that equal rows occur on both sides. On images `as_run` has fewer seeds.
 
 # %%
 history = frames.histories(grid.networks(study))

@@ -296,9 +296,9 @@ def test_networks_that_conditions_share_are_trained_once():
     }  # fmt: skip
     images = [network for network in found if network.data.dataset == "mnist"]
     rounded = 2 * 3  # of the audit: two regimes and three seeds trained with the rounded direction
-    # networks of single choices: of two seeds as run, some of which the audit has; of four seeds on tabular data
-    chosen = 2 * (3 + 3) - 2 * 2, 4 * (3 + 3 + 3)
-    assert len(images) == 4 + 3 * 4 + 3 * 2 + rounded + chosen[0]
+    # networks of single choices: of three seeds as run, some of which the audit has; of four seeds on tabular data
+    chosen = 3 * (3 + 3) - 2 * 3, 4 * (3 + 3 + 3)
+    assert len(images) == 4 + 3 * 4 + 3 * 4 + rounded + chosen[0]
     assert len(found) - len(images) == 4 * (4 + 3 + 4) + rounded + chosen[1]
     assert len(set(map(str, images))) == len(images)
 

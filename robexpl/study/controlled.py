@@ -164,8 +164,7 @@ def _networks(study: Study, asked: Callable[[Network], Attacked | Worst]) -> lis
 
 def extra(study: Study) -> dict[str, Network]:
     """Return the networks of the extra seed, by training: the strong regime, and each control at all its strengths."""
-    seed = sizes.profiles()[study.profile]["seeds"][study.kind]  # the first that is none of the study's
-    strong = of_seed(study, sizes.primary(), seed)["strong"]
+    strong = of_seed(study, sizes.primary(), settings(study)["extra"])["strong"]
     held = Held(strong.data.dataset, strong.data.seed, strong.data.sampling)
     strong = replace(strong, data=held, epochs=settings(study)["selection_epochs"])
     every = ((name, strength) for name in settings(study)["chosen"] for strength in trainings.module(name).STRENGTHS)

@@ -229,7 +229,7 @@ def components(study: Study) -> list[Point]:
     """
     how_many, found = sizes.settings()["components"], []
     draw = Draw(study.runs, study.factuals)
-    for how in (c for c in sizes.conditions() if not c.half_on_images):
+    for how in (c for c in sizes.conditions() if not c.most_on_images):
         seeds = [of_seed(study, how, seed) for seed in study.every]
         every = tuple(one for known in seeds for one in known.values())
         for seed, known in zip(study.every, seeds, strict=True) if len(seeds) > 1 else ():

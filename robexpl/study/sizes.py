@@ -39,7 +39,7 @@ class Condition:
     finer: int
     sampling: str
     common_factuals: bool
-    half_on_images: bool
+    most_on_images: int | None
 
     def search(self, kind: str, **changes: float) -> ecco.Settings:
         """Return the settings of the search for a kind of data, "image" or "tabular", with some of them changed.
@@ -126,9 +126,8 @@ class Study:
     generator: str
 
     def seeds_of(self, name: str) -> range:
-        """Return the seeds that a condition runs on: all, or the first half (rounded up) where study.yaml says so."""
-        half = condition(name).half_on_images and self.kind == "image"
-        return self.every[: (self.seeds + 1) // 2 if half else self.seeds]
+        """Return the seeds that a condition runs on: all, or on images the first few where study.yaml says so."""
+        return self.every[: condition(name).most_on_images if self.kind == "image" else None]
 
     @property
     def every(self) -> range:
