@@ -264,7 +264,8 @@ def test_the_strengths_of_the_study_are_among_those_that_are_tried(profile, kind
     if profile == "full":
         assert set(how["chosen"]) == set(trainings.names())
     extra = {one.data.seed for one in controlled.extra(study).values()}
-    assert len(extra) == 1 and not extra & set(study.every)  # of no other network of the study
+    assert len(extra) == 1
+    assert not extra & set(study.every)  # of no other network of the study
 
 
 def test_what_the_notebook_needs_is_in_the_plan_with_its_cost():

@@ -27,10 +27,11 @@ from robexpl.study.worst import Transferred, Worst
 
 # Seconds on one core, about: per step of an adversary and of a search, whatever its size; per row and weight of a step;
 # per pair of rows and input of a distance. Their proportions order the work; the time left is measured.
-ADVERSARY_STEP, SEARCH_STEP, ROW_WEIGHT, PAIR_INPUT = 1.2e-4, 4e-4, 1.5e-10, 3.2e-9
+ADVERSARY_STEP, SEARCH_STEP, ROW_WEIGHT, PAIR_INPUT = 8e-5, 1.1e-4, 5e-11, 1.6e-9
 JUDGE_STEP, JUDGE_PIXEL = 1.5e-3, 1.5e-7  # of the training of a judge: per step, and per row and input of a step
 ROW = {"lenet": 2e-4, "decision_tree": 2.5e-5}  # per row of a step, where not all of the work is in one layer
-BATCH, BLOCK, EARLY = 32, 256, 0.1  # EARLY: share of the steps that a search for the decision threshold takes, about
+BATCH, BLOCK = 32, 256
+EARLY = {"image": 0.05, "tabular": 1.0}  # share of the steps that a search for the decision threshold takes, about
 STAGES = {
     Network: ("train",), Controlled: ("train",), Judges: ("judges",), Attacked: ("attack",), Worst: ("worst_case",),
     Transferred: ("transfer",), Search: ("search", "score"), Reference: ("score",), Seen: ("score",),
@@ -112,7 +113,8 @@ class Cell:
         drawn = first.factuals
         n = drawn.runs * drawn.per_run if isinstance(drawn, Draw) else getattr(drawn, "most", 5)
         if self.stage == "search":
-            steps = first.settings.steps * (EARLY if first.stop == "decision_threshold" else 1)
+            early = EARLY["image" if data.image_shape else "tabular"]
+            steps = first.settings.steps * (early if first.stop == "decision_threshold" else 1)
             return steps * (SEARCH_STEP + n * row)
         cost = getattr(measures.module(self.arguments[1].distance), "COST", rows / data.n_classes * PAIR_INPUT)
         return n * inputs * cost

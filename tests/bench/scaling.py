@@ -30,19 +30,21 @@ from robexpl.pipeline.publish import to_csv
 from robexpl.study import plan, sizes, stages
 from robexpl.study.networks import Network
 from robexpl.study.places import generated_dir
+from robexpl.study.stages import Search
 
 WORKERS = (8, 16, 32, 64, 128, 256, 512)
 MEASURED = (1, 2)
 SMALL = "rq1"  # the notebook whose cells, on both small datasets, are timed on the cluster
-KEYS = ("dataset", "stage", "regime", "stop", "early")
+KEYS = ("dataset", "stage", "regime", "stop", "early", "measure")
 
 
 def kind(cell: plan.Cell) -> tuple[str, ...]:
-    """Return what the cost of a cell depends on beside its size: dataset, stage, regime, stopping criterion."""
+    """Return what the cost of a cell depends on beside its size: dataset, stage, regime, criterion, measure."""
     first, owner = cell.arguments[0], cell.owner
     early = "early stop" * getattr(first, "early_stop", False)
     regime = owner.regime if owner and cell.stage in ("train", "search") else ""
-    return cell.about.data.dataset, cell.stage, regime, getattr(first, "stop", "") * (cell.stage == "search"), early
+    stop, measure = getattr(first, "stop", "") * (cell.stage == "search"), getattr(cell.arguments[-1], "distance", "")
+    return cell.about.data.dataset, cell.stage, regime, stop, early, measure
 
 
 def shortened(cell: plan.Cell) -> plan.Cell:
@@ -63,7 +65,8 @@ def factors(cells: Iterable[plan.Cell]) -> pd.DataFrame:
     """Return by kind the CPU seconds that the longest of some cells takes, over those of the plan."""
     longest: dict[tuple[str, ...], plan.Cell] = {}
     for cell in cells:
-        if cell.about.data.seed == 0 and isinstance(cell.owner, (Network, type(None))) and not cell.waits:
+        first = sizes.load("full", cell.about.data.dataset).first
+        if cell.about.data.seed in (0, first) and isinstance(cell.owner, (Network, type(None))) and not cell.waits:
             known = longest.get(kind(cell))
             longest[kind(cell)] = cell if known is None or cell.cost() > known.cost() else known
     rows = []
@@ -71,8 +74,9 @@ def factors(cells: Iterable[plan.Cell]) -> pd.DataFrame:
         small = shortened(cell)
         small.about.data.load()
         if small.stage == "score":
-            stages.neighbours(small.about.data.shared(), small.arguments[1].distance)
-            if small.owner:
+            subject, measure = getattr(small.arguments[0], "subject", None), small.arguments[1]
+            stages.scorer(small.about.data.shared(), measure, subject if measure.marked("NETWORK") else None)
+            if isinstance(small.arguments[0], Search):
                 stages.search(small.arguments[0])
         elif small.owner and small.stage != "train":
             small.owner.model()
@@ -172,16 +176,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             write("cluster", measured())
             with empty_cache():
                 table = factors(plan.cells("full"))
-            write(
-                "costs", pd.concat([table, pd.DataFrame([("", "start", "", "", "", start())], columns=table.columns)])
-            )
+            write("costs", pd.concat([table, pd.DataFrame([("", "start", *[""] * 4, start())], columns=table.columns)]))
         known = pd.read_csv(generated_dir("full") / "bench-costs.csv", keep_default_na=False)
         known = {tuple(row[:-1]): row[-1] for row in known.itertuples(index=False)}
         with empty_cache():
             tasks = cluster.tasks_of(plan.cells("full"))[0]
         # by their cells, as a task is copied
         costs = {id(task.cells): sum(cell.cost() * known.get(kind(cell), 1.0) for cell in task.cells) for task in tasks}
-        write("scaling", simulation(tasks, lambda task: costs[id(task.cells)], known["", "start", "", "", ""]))
+        write("scaling", simulation(tasks, lambda task: costs[id(task.cells)], known["", "start", *[""] * 4]))
 
     return commands.guarded("scaling", run)
 
