@@ -61,7 +61,7 @@ def code_lines(*paths: Path) -> int:
 
 # Lines of code: 1,900 and 5,500 were the limits of the study of the thesis; since then came the worst case, exact
 # distances and certificates, controls, measures and generators, version 2 of the rules, the cluster and the site.
-CORE, WHOLE = 3200, 7800
+CORE, WHOLE = 3200, 7850
 
 
 def test_the_house_stays_small() -> None:

@@ -11,18 +11,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from cells import Written
 
 from robexpl import progress
 from robexpl.files import write_atomic
 from robexpl.pipeline import commands, prepare, report, workers
-from robexpl.study import places, plan
+from robexpl.study import grid, places, plan, sizes, stages
 from robexpl.study.places import ROOT
 
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 ENDLESS = """
 import sys
 from pathlib import Path
@@ -277,3 +280,21 @@ def test_only_the_full_study_with_its_own_seeds_is_published(
         places.label(where.pdf)
         == ("paper" if (profile, seeds) == ("full", 0) else f"build/{where.group}") + "/paper.pdf"
     )
+
+
+# Networks trained in one pass
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NO_GPU)])
+def test_networks_trained_in_one_pass_are_those_trained_one_by_one(build: Path, device: str, capsys) -> None:
+    study = replace(sizes.load("demo", "breast_cancer", 2), epochs=2)
+    cells = [plan.Cell("train", (one.what,)) for one in grid.networks(study, ("as_run", "corrected"))]
+    prepare.train_stacked(cells, device)
+    assert capsys.readouterr().err.count("train 2 networks in one pass") == 8  # four regimes in two conditions
+    kept = {cell: stages.train(*cell.arguments) for cell in cells}
+    for cell, values in kept.items():
+        cell.path().unlink()
+        alone = stages.train(*cell.arguments)
+        assert values.keys() == alone.keys()
+        for name, value in values.items():
+            torch.testing.assert_close(value, alone[name], atol=1e-4, rtol=0)

@@ -12,9 +12,10 @@ import torch
 from robexpl import attacks, checks, data, files, metrics, models
 from robexpl.data import california, mnist
 from robexpl.models import _author, _pretrained
-from robexpl.regimes import REGIMES, adversary
+from robexpl.regimes import ADVERSARIES, REGIMES
 
-NETWORKS = [(dataset, regime) for dataset in ("mnist", "california") for regime in REGIMES]
+CONTROLS = {"mnist": "double_backprop", "california": "weight_decay"}
+NETWORKS = [(dataset, name) for dataset, control in CONTROLS.items() for name in (*REGIMES, control)]
 
 
 def need(dataset: str) -> data.Dataset:
@@ -38,7 +39,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("dataset", "regime"), NETWORKS)
 def test_every_network_is_that_of_its_card(dataset: str, regime: str) -> None:
-    model, known, opponent = models.pretrained(dataset, regime), models.card(dataset, regime), adversary(regime)
+    model, known, opponent = models.pretrained(dataset, regime), models.card(dataset, regime), ADVERSARIES.get(regime)
     sizes = {"mnist": (784, 128, 10), "california": (8, 10, 2)}[dataset]
     expected = dict(zip(("inputs", "hidden", "outputs"), sizes, strict=True))
     assert models.module(known["architecture"]).sizes(model) == expected
@@ -46,6 +47,7 @@ def test_every_network_is_that_of_its_card(dataset: str, regime: str) -> None:
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
     assert (known["dataset"], known["regime"], known["condition"], known["seed"]) == (dataset, regime, "corrected", 0)
     assert known["adversary"] == (opponent and vars(opponent))
+    assert ("strength" in known) == (regime in CONTROLS.values())
     assert (known["early_stop"], known["rounded"], known["epochs"], known["batch_size"]) == (False, False, 20, 32)
     accuracy = known["accuracy"]
     assert 1 >= accuracy["clean"] >= accuracy["fgsm"] >= accuracy["pgd_projected"] >= 0
@@ -60,7 +62,7 @@ def test_a_stronger_adversary_in_training_leaves_more_accuracy_under_attack() ->
 def test_they_are_small_and_no_other_file_comes_with_them() -> None:
     known = {path.name: path.stat().st_size for path in _pretrained.FOLDER.iterdir()}
     assert set(known) == {"card.yaml", *(f"{dataset}-{regime}.safetensors" for dataset, regime in NETWORKS)}
-    assert sum(known.values()) < 2e6
+    assert sum(known.values()) < 2 * 2**20
 
 
 @pytest.mark.parametrize(("dataset", "regime"), NETWORKS)

@@ -494,3 +494,18 @@ def test_stacked_seeds_of_other_shapes_are_refused(digits):
     ):
         with pytest.raises((TypeError, ValueError), match=said):
             fit_seeds(datasets, "weak", seeds=seeds)
+
+
+@pytest.mark.parametrize(("regime", "early_stop", "rounded"), [("standard", False, False), ("weak", True, True)])
+def test_stacked_seeds_tell_of_their_epochs_what_those_trained_one_by_one_tell(digits, regime, early_stop, rounded):
+    few, histories, how = (
+        dataclasses.replace(digits, x_train=digits.x_train[:75], y_train=digits.y_train[:75]),
+        [],
+        {"early_stop": early_stop, "rounded": rounded, "epochs": 2},
+    )
+    fit_seeds(few, regime, seeds=[4, 0], histories=histories, **how)
+    for seed, rows in zip((4, 0), histories, strict=True):
+        history = []
+        fit(few, regime, seed=seed, history=history, **how)
+        for ours, expected in zip(rows, history, strict=True):
+            assert ours == pytest.approx(expected, abs=1e-5)

@@ -15,7 +15,8 @@ SOURCES = ("study", "author")
 def pretrained(dataset: str, regime: str, *, source: str = "study") -> nn.Module:
     """Load a trained network of "mnist" or "california" in eval mode, in single precision; its `card` says what it is.
     It maps rows (n, 784) or (n, 8), in the order and the scale of `data.load`, to logits. source: "study" for those of
-    seed 0 in the condition `corrected`, which come with the package; "author" for those of the thesis, whose files are
+    seed 0 in the condition `corrected`, which come with the package, as does a control ("double_backprop" on images,
+    "weight_decay" on tabular data); "author" for those of the thesis, whose files are
     found or downloaded as data are. Raises ValueError for unknown names and DataError for missing or damaged files.
     >>> pretrained("california", "strong")[2].weight.shape
     torch.Size([2, 10])

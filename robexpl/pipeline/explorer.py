@@ -15,13 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robexpl import data, files, metrics, models
+from robexpl import data, files, metrics, models, trainings
 from robexpl.data import california, mnist
 from robexpl.gradients import relu_layers
 from robexpl.regimes import REGIME_NAMES
 from robexpl.study import sizes
 
-NETWORKS = {"image": REGIME_NAMES, "tabular": REGIME_NAMES}  # what to load with `models.pretrained`, and its title
+# What to load with `models.pretrained`, and its title: the regimes, and the best control that sees no adversary.
+NETWORKS = {
+    kind: {**REGIME_NAMES, name: trainings.module(name).TITLE}
+    for kind, name in (("image", "double_backprop"), ("tabular", "weight_decay"))
+}
 PICKED, REFERENCE, NEIGHBOURS = 4, 30, 5  # digits of each class to pick from and to compare with; nearest ones
 DISTRICTS, DISTRICT_REFERENCE, DISTRICT_NEIGHBOURS = 3, 200, 10  # as above
 SIDE, BOX = 28, 20  # pixels of a picture, and of the box within it that holds the digit

@@ -1,17 +1,23 @@
 """Compute what notebooks will ask for, on all cores, network by network, the longest first.
 
-A job is what the plan knows of one network; what needs other networks besides starts when these are done.
+A job is what the plan knows of one network; what needs other networks besides starts when these are done. Where
+`device` in study.yaml names a GPU, networks that differ in their seed alone are trained there before, in one pass.
 """
 
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
+import torch
+
 from robexpl.pipeline.commands import say
 from robexpl.pipeline.workers import Event, Job, share
-from robexpl.study import places
+from robexpl.study import places, sizes, stages
+from robexpl.study.networks import Network
+from robexpl.study.stacked import fit_seeds
 
 FIRST, TICK = 25.0, 55.0  # seconds until the first report, and between two
 OVERHEAD, PRIOR = 0.1, 20.0  # seconds: of every cell beside its work; what the estimates count as against the clock
@@ -34,6 +40,9 @@ def jobs_of(cells: Iterable[Any]) -> tuple[list[Job], int]:
 
 def prepare(cells: Iterable[Any], *, jobs: int, group: str) -> None:
     """Compute what is missing of some cells in `jobs` processes; raise Failure with the job that failed."""
+    cells, device = list(cells), sizes.settings()["device"]
+    if device != "cpu":
+        train_stacked(cells, device)
     todo, cached = jobs_of(cells)
     if not todo:
         return say(f"prepare {cached} results, all in the cache")
@@ -45,6 +54,26 @@ def prepare(cells: Iterable[Any], *, jobs: int, group: str) -> None:
     )
     with closing(share(todo, jobs=jobs, log=log, what="prepare, ", tick=FIRST / 5)) as events:
         _follow(events, todo, jobs)
+
+
+def train_stacked(cells: Iterable[Any], device: str) -> None:
+    """Train on a device the perceptrons of some cells that are not in the cache, all seeds of a kind in one pass."""
+    kinds: dict[Network, list[Network]] = {}
+    for cell in cells:
+        one = cell.arguments[0]
+        fits = cell.stage == "train" and type(one) is Network and one.architecture == "mlp" and not one.binary
+        if fits and not cell.path().is_file():
+            kinds.setdefault(replace(one, data=replace(one.data, seed=0)), []).append(one)
+    for number, (kind, networks) in enumerate(kinds.items(), start=1):
+        say(f"train {len(networks)} networks in one pass on {device} [{number}/{len(kinds)}]: {kind}")
+        shared, histories = {one.data.shared(): one.data.load() for one in networks}, []
+        trained = fit_seeds(
+            list(shared.values()), kind.regime, seeds=[one.data.seed for one in networks], epochs=kind.epochs,
+            early_stop=kind.early_stop, rounded=kind.rounded, device=device, histories=histories,
+        )  # fmt: skip
+        for one, model, rows in zip(networks, trained, histories, strict=True):
+            told = [[row[name] for name in ("loss", "steps", "radius")] for row in rows]
+            stages.train.keep({**model.state_dict(), "history": torch.tensor(told, dtype=torch.float64)}, one)
 
 
 def _follow(events: Iterator[Event], todo: list[Job], jobs: int) -> None:

@@ -30,8 +30,9 @@ def cached(stage: Callable[..., Arrays]) -> Callable[..., Arrays]:
     """Decorate a stage, a function from plain arguments to a dict of tensors or arrays, so that it runs once per key.
     The key rests on the arguments, the torch version and the code that the stage uses (see `provenance.digest`).
     Dataclasses among the arguments bring the code of their class and of the functions that their method `code()` names:
-    so "mnist" or "fgsm" brings that of its file. The result has `.stage_name`, `.key(...)` and `.path(...)`. Raises
-    ValueError for arguments that JSON has no form for, and OSError where the entry cannot be written.
+    so "mnist" or "fgsm" brings that of its file. The result has `.stage_name`, `.key(...)`, `.path(...)` and, for what
+    was computed elsewhere, `.keep(values, ...)`. Raises ValueError for arguments that JSON has no form for, and OSError
+    where the entry cannot be written.
     >>> cached(describe).key("one") == cached(describe).key("another")
     False
     """
@@ -64,7 +65,14 @@ def cached(stage: Callable[..., Arrays]) -> Callable[..., Arrays]:
             raise OSError(f"expected to read back {places.label(file)} just written, got other bytes")
         return found
 
-    call.stage_name, call.key, call.path = name, key, path
+    def keep(values: Arrays, *args: Any, **kwargs: Any) -> None:
+        """Write what was computed elsewhere, unless the entry is there."""
+        file = path(*args, **kwargs)
+        with places.locked(f"{name}-{file.name}"):
+            if _read(file) is None:
+                files.write_atomic(file, _pack(values, {**identity(*args, **kwargs), "key": file.name}))
+
+    call.stage_name, call.key, call.path, call.keep = name, key, path, keep
     return call
 
 

@@ -1,7 +1,8 @@
 """Training of several seeds of one regime in one pass: their perceptrons are stacked and multiplied batch by batch.
 
 Small networks leave a GPU idle; stacked, S of them cost little more than one. The results are those of `training.fit`
-up to the order in which floating-point sums are taken. The report itself trains one network per process.
+up to the order in which floating-point sums are taken. The report trains one network per process, unless `device` in
+study.yaml names a GPU.
 """
 
 from collections.abc import Sequence
@@ -25,10 +26,12 @@ Weights = list[Tensor]  # (S, h, d), (S, h), (S, classes, h), (S, classes)
 def fit_seeds(
     datasets: Dataset | Sequence[Dataset], regime: str | Adversary, *, seeds: Sequence[int], early_stop: bool = False,
     epochs: int = 20, batch_size: int = 32, learning_rate: float = 1e-3, device: str | torch.device = "cpu",
+    rounded: bool = False, histories: list[list[dict[str, float]]] | None = None,
 ) -> list[nn.Sequential]:  # fmt: skip
     """Train one network per seed, all at once on `device`, as `training.fit` does one by one; return them on the CPU.
     `datasets` is one for all seeds or one per seed, of equal shapes. Initial weights, order of the batches and noise of
     the attacks come from each seed's own streams, drawn on the CPU, so that every device sees the same ones.
+    `histories` gets for each seed the rows that `fit` adds to `history`.
     >>> from robexpl import data
     >>> len(fit_seeds(data.load("breast_cancer"), "standard", seeds=[0, 1], epochs=1))
     2
@@ -36,6 +39,8 @@ def fit_seeds(
     opponent, name = adversary(regime), name_of(regime)
     epochs, size, rate = checks.positive(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     checks.refuse_type("early_stop", early_stop, bool)
+    checks.refuse_type("rounded", rounded, bool)
+    checks.refuse_type("histories", histories, (list, type(None)))
     listed = isinstance(seeds, Sequence) and not isinstance(seeds, str)
     checks.refuse_unless(listed, f"expected seeds as a list of integers, got {seeds!r}")
     seeds = [checks.non_negative(seed=seed) for seed in seeds]
@@ -57,16 +62,18 @@ def fit_seeds(
     noises = [torch_generator(seed, "attack", name) for seed in seeds]
     optimizer = torch.optim.Adam(weights, lr=rate, fused=True)
     each = torch.arange(len(seeds), device=device)[:, None] if len(x) > 1 else 0
-    progress = bar(range(epochs), desc=f"{first.name} {name} {len(seeds)} seeds")
+    progress, past = bar(range(epochs), desc=f"{first.name} {name} {len(seeds)} seeds"), [[] for _ in seeds]
     for epoch in progress:
         order = torch.stack([torch.randperm(x.shape[1], generator=generator) for generator in orders]).to(device)
-        losses = []
+        losses, taken, reached = [], [], []
         for rows in order.split(size, dim=1):  # (S, b)
             inputs, labels = x[each, rows], y[each, rows]
             if opponent is not None:
                 pairs = zip(inputs, noises, strict=True)
                 start = torch.stack([start_points(part, opponent.step_size, noise) for part, noise in pairs])
-                adversarial = _attack(weights, inputs, labels, start, box, opponent, early_stop)
+                adversarial, steps = _attack(weights, inputs, labels, start, box, opponent, early_stop, rounded)
+                taken.append(steps.double())
+                reached.append((adversarial - inputs).abs_().amax(2).mean(1).double())
                 inputs, labels = torch.cat([adversarial, inputs], 1), torch.cat([labels, labels], 1)
             optimizer.zero_grad()
             logits, _ = _run(weights, inputs.flatten(0, 1))
@@ -75,10 +82,15 @@ def fit_seeds(
             loss.sum().backward()
             optimizer.step()
             losses.append(loss.detach())
-        loss = torch.stack(losses).mean(0)
+        none = torch.zeros(len(seeds))
+        loss, *moves = (torch.stack(rows).mean(0).cpu() if rows else none for rows in (losses, taken, reached))
         if bad := [seed for seed, value in zip(seeds, loss.tolist(), strict=True) if not value < float("inf")]:
             raise ValueError(f"expected a finite training loss, got none in epoch {epoch + 1} of {name}, seeds {bad}")
+        for rows, *values in zip(past, loss.tolist(), *(move.tolist() for move in moves), strict=True):
+            rows.append(dict(zip(("epoch", "loss", "steps", "radius"), (epoch + 1, *values), strict=True)))
         progress.set_postfix(loss=f"{float(loss.mean()):.3f}")
+    if histories is not None:
+        histories.extend(past)
     trained = zip(*(part.detach().cpu() for part in weights), strict=True)
     return [models.from_weights(dict(zip(networks[0].state_dict(), own, strict=True))) for own in trained]
 
@@ -111,18 +123,24 @@ def _run(weights: Weights, x: Tensor) -> tuple[Tensor, Pull]:
 
 @torch.no_grad()
 def _attack(
-    weights: Weights, x: Tensor, y: Tensor, start: Tensor, box: list[Tensor], opponent: Adversary, early_stop: bool
-) -> Tensor:
-    """Perturb x (S, b, d) as `training.fit` does, by projected steps or until any entry of a seed's batch has moved."""
+    weights: Weights, x: Tensor, y: Tensor, start: Tensor, box: list[Tensor], opponent: Adversary, early_stop: bool,
+    rounded: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Perturb x (S, b, d) as `training.fit` does, by projected steps or until any entry of a seed's batch has moved.
+    Return it and the steps of each seed (S,).
+    """
     run, rows, (low, high) = partial(_run, weights), x.flatten(0, 1), (edge.expand_as(x).flatten(0, 1) for edge in box)
     one_hot = nn.functional.one_hot(y.flatten(), weights[3].shape[1]).to(x.dtype)
     adv = torch.clamp(start.flatten(0, 1), low, high)
     if not early_stop:
-        return ascend(run, rows, one_hot, adv, opponent, (low, high))[0].view(x.shape)
+        moved, steps = ascend(run, rows, one_hot, adv, opponent, (low, high), rounded=rounded)
+        return moved.view(x.shape), steps.view(x.shape[:2])[:, 0]
+    taken = torch.zeros(len(x), dtype=torch.long, device=x.device)
     for _ in range(int(opponent.steps)):
         going = (adv - rows).abs().view(x.shape).amax((1, 2)) < opponent.eps  # (S,): each seed ends by itself
         if not going.any():
             break
+        taken += going
         sizes = (going * opponent.step_size).repeat_interleave(x.shape[1])[:, None]
-        adv = torch.clamp(adv + direction(run, adv, one_hot) * sizes, low, high)
-    return adv.view(x.shape)
+        adv = torch.clamp(adv + direction(run, adv, one_hot, rounded) * sizes, low, high)
+    return adv.view(x.shape), taken
