@@ -171,12 +171,18 @@ sides = differences[differences["stop"] == "decision_threshold"].pivot(
 )
 rows = differences[differences["stop"] == "generator_conditions"].set_index("condition")
 row = rows.loc["as_run"].set_index(["regime", "baseline"]).loc[("strong", "weak")]
+small = differences.set_index(["condition", "stop", "regime", "baseline"]).loc[
+    ("as_written", "decision_threshold", "strong", "medium")
+]
 page.holds(
-    "The other conditions agree about the boundary. Under the generator conditions `as_run`, which repeats the "
-    "author's runs, has an order, and it is the reverse one: every stronger adversary gives significantly less "
-    f"plausible counterfactuals (strong - weak {row['mean']:+.2f} [{row['low']:.2f}, {row['high']:.2f}]). In the "
-    "two conditions with the stated energy weight no such difference is significant.",
-    (sides.nunique() == 1).all()
+    "The other conditions agree that at the boundary the medium and the strong network are more plausible than the "
+    "weak one. Between these two only `as_written` finds a significant difference, a small one in favour of the "
+    f"strong network ({small['mean']:+.3f} [{small['low']:.3f}, {small['high']:.3f}]). Under the generator conditions "
+    "`as_run`, which repeats the author's runs, has an order, and it is the reverse one: every stronger adversary "
+    f"gives significantly less plausible counterfactuals (strong - weak {row['mean']:+.2f} [{row['low']:.2f}, "
+    f"{row['high']:.2f}]). In the two conditions with the stated energy weight no such difference is significant.",
+    (sides[[("medium", "weak"), ("strong", "weak")]] == "lower").all(axis=None)
+    and sides["strong", "medium"].to_dict() == {"as_run": "unclear", "as_written": "lower", "corrected": "unclear"}
     and (rows.loc["as_run", "side"] == "higher").all()
     and (rows.loc[["as_written", "corrected"], "side"] == "unclear").all(),
 )
