@@ -118,10 +118,10 @@ strengths[strengths["own"]].round(4)
 page.holds(
     "The strengths of the study are those that the rule gives.", bool((strengths["ruled"] == strengths["own"]).all())
 )
-own = strengths[strengths["own"]].set_index("control")["implausibility"]
+own = strengths[strengths["own"]].set_index("control")
 page.holds(
     "The two controls that are run at all strengths are those with the lowest implausibility on the validation rows.",
-    set(own.nsmallest(2).index) == set(how["curves"]),
+    set(own["implausibility"].nsmallest(2).index) == set(own.index[own["curve"]]),
 )
 
 # %% [markdown]

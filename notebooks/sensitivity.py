@@ -115,14 +115,14 @@ page.holds(
 # %% tags=["conclusions", "tabular"]
 of = signs.set_index(["stop", "setting"])["sign"]
 gcc, dtc = of["generator_conditions"], of["decision_threshold"]
+factor = curves.query("setting == 'scale' and stop == 'generator_conditions'").set_index("value")["side"]
 page.holds(
     "On California Housing the sign of the difference under the generator conditions depends on the settings. A mere "
     "factor of the logits changes it: with logits half as large the strong network is significantly more plausible, "
     "with logits twice as large the standard network. Along every other setting it is not significant everywhere.",
     gcc["scale"] == "changes"
     and (gcc.drop("scale") == "inconclusive").all()
-    and curves.set_index(["setting", "stop", "value"])["side"].loc[("scale", "generator_conditions")][[0.5, 2]].tolist()
-    == ["lower", "higher"],
+    and (factor[0.5], factor[2]) == ("lower", "higher"),
 )
 page.holds(
     "At the decision threshold the sign never changes: the strong network is significantly more plausible along the "

@@ -205,20 +205,21 @@ def matched(searched: pd.DataFrame, table: pd.DataFrame, level: float, measure: 
 def chosen(study: Study) -> pd.DataFrame:
     """Apply the rule that chooses strengths: for each control the largest as accurate as the strong regime.
     On validation rows of the extra seed; the smallest strength where none is. A row per control and strength: accuracy,
-    the strong regime's (`strong`), implausibility, whether the rule chooses it (`ruled`) and the study has it (`own`).
+    the strong regime's (`strong`), implausibility, whether the rule chooses it (`ruled`) and the study has it (`own`),
+    and whether the study has the control at all its strengths (`curve`).
     """
     accuracy = frames.attacked(controlled.selection(study)).set_index("training")["value"]
     scored = frames.counterfactuals(controlled.ranking(study))
     scored = scored[scored["correct"] & scored["valid"]].groupby("training")["implausibility"].mean()
-    rows = []
-    for name, own in controlled.settings(study)["chosen"].items():
+    rows, how = [], controlled.settings(study)
+    for name, own in how["chosen"].items():
         strengths = trainings.module(name).STRENGTHS
         allowed = [one for one in strengths if accuracy[f"{name} {one:g}"] >= accuracy["strong"]]
         ruled = max(allowed, default=min(strengths))
         for one in strengths:
             row = {"control": name, "strength": one, "accuracy": accuracy[f"{name} {one:g}"]}
             row |= {"strong": accuracy["strong"], "implausibility": scored.get(f"{name} {one:g}", np.nan)}
-            rows.append({**row, "ruled": one == ruled, "own": one == own})
+            rows.append({**row, "ruled": one == ruled, "own": one == own, "curve": name in how["curves"]})
     return pd.DataFrame(rows)
 
 
