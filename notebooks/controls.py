@@ -22,6 +22,8 @@ profile = "full"
 seeds = 0  # networks per training; 0: as many as the comparison has
 
 # %%
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
@@ -85,11 +87,10 @@ both = trainings.module("double_backprop").loss(model, x, y, strength=1.0)
 # training is called in the same way as a regime:
 
 # %% tags=["tol-0.1"]
-few = {"seed": 0, "epochs": 1, "batch_size": 32}
+few, some = {"seed": 0, "epochs": 1}, replace(data, x_train=data.x_train[:1000], y_train=data.y_train[:1000])
 size = trainings.module("jacobian").size_of_jacobian
 for control in ("standard", Control("jacobian", 0.1), Control("jacobian", 1.0)):
-    trained = fit(data, control, **few) if study.profile == "demo" else model
-    print(control, round(size(trained, x)[1].mean().item(), 2))
+    print(control, round(size(fit(some, control, **few), x)[1].mean().item(), 2))
 
 # %% [markdown]
 # | control | what it changes | sees an adversary |
@@ -189,25 +190,30 @@ shown[quantities].sort_values("implausibility").round(3)
 # four regimes. If robustness were what counts, all trainings would lie along it.
 
 # %%
-fig, ax = plt.subplots(figsize=(style.PAGE, 3.6), layout="constrained")
+fig, ax = plt.subplots(figsize=(style.PAGE, 3.2), layout="constrained")
 every = table.groupby(["training", "family"], sort=False)[["robust", "gradient", "implausibility"]].mean().reset_index()
 every = every.dropna()
 line = every[every["family"].isin(REGIMES)]
-ax.plot(line["robust"], line["implausibility"], color=style.FADED, linewidth=0.8, zorder=1)
-for row in every.itertuples():
-    own = row.family in REGIMES
-    colour = style.OTHERS[sorted(how["chosen"]).index(row.family) % 6] if not own else style.COLOURS[row.family]
-    hollow = not own and trainings.module(row.family).ADVERSARIAL
-    looks = {"marker": "o" if own else "s", "markerfacecolor": "white" if hollow else colour, "color": colour}
-    ax.plot(row.robust, row.implausibility, **looks, linestyle="none", zorder=3)
-    ax.annotate(associations.title(row.training), (row.robust, row.implausibility), (4, 2), fontsize=7,
-                textcoords="offset points", color=style.INK)  # fmt: skip
+ax.plot(line["robust"], line["implausibility"], color=style.INK, linewidth=0.8, zorder=1)
+for row in line.itertuples():
+    looks = {**style.mark(row.family), "markeredgecolor": style.INK, "markersize": 7}
+    ax.plot(row.robust, row.implausibility, **looks, linestyle="none", label=style.title(row.family), zorder=3)
+for sees in (False, True):
+    found = [name for name in sorted(how["chosen"]) if sees == trainings.module(name).ADVERSARIAL]
+    for number, name in enumerate(found):
+        rows = every[every["family"] == name]  # the weakest strength first
+        looks = {**style.mark(name, number), "linewidth": 0.6, "markersize": 4}
+        looks |= {"markerfacecolor": "white"} if sees else {}
+        if len(rows):  # else it reaches the level too seldom to be compared
+            ax.plot(rows["robust"], rows["implausibility"], **looks, label=trainings.module(name).TITLE, zorder=2)
 ax.invert_yaxis()
-style.panel(ax, data.title, xlabel="accuracy in the worst case", ylabel=f"implausibility at target probability {level}")
+fig.legend(loc="outside upper center", ncols=5, columnspacing=1)
+style.panel(ax, data.title, xlabel="accuracy in the worst case", ylabel=f"implausibility at probability {level}")
 page.figure(fig, "robustness", alt="Worst-case accuracy against implausibility, one mark per training and strength")
 
 # %% [markdown]
-# *Circles: the four regimes. Squares: controls, hollow where they see an adversary, with their strength.*
+# *Large marks: the four regimes. Small ones: controls, hollow where they see an adversary; a line joins the strengths of
+# one control.*
 #
 # ## Which property predicts plausibility?
 #
@@ -302,11 +308,32 @@ architectures.query("measure == 'primary'").round(3)
 # %% [markdown]
 # ## In short
 #
-# What the comparison says is in the tables above; what it cannot say is in the [plan](../paper/plan.md): the trainings
-# are a choice, the intervals cover networks and not that choice, and the measure of plausibility is that of the thesis.
-# Last, what predicts plausibility by the condition above, plainly or given the other properties; where there is no row
-# with `partial`, these trainings do not tell which property it is.
+# What predicts plausibility by the condition above, plainly or given the other properties; where there is no row with
+# `partial`, these trainings do not tell which property it is.
 
 # %%
 found = correlated[correlated["predicts"]][["measure", "kind", "property", "mean", "low", "high", "least", "most"]]
 found.round(2)
+
+# %% tags=["conclusions", "tabular"]
+of = correlations.set_index(["kind", "property"])
+plain, held = of.loc[("rank", "robust")], of.loc[("partial", "robust")]
+page.holds(
+    "On California Housing the more robust trainings have the less plausible counterfactuals (rank correlation "
+    f"{plain['mean']:+.2f} [{plain['low']:.2f}, {plain['high']:.2f}]), and so have those with small gradients. With "
+    "gradient norm, curvature and clean accuracy held equal the sign turns: robustness goes with plausibility "
+    f"({held['mean']:+.2f} [{held['low']:.2f}, {held['high']:.2f}]), and it is the only one of the four properties "
+    "that predicts plausibility given the others.",
+    plain["predicts"] and plain["mean"] < 0 and of.loc[("rank", "gradient"), "mean"] > 0
+    and held["predicts"] and held["mean"] > 0 and of.loc["partial"]["predicts"].sum() == 1,
+)  # fmt: skip
+won = matched["more_plausible"].value_counts()
+page.holds(
+    f"The pairs agree: in {won.get('more robust', 0)} of {len(matched)} the more robust network is significantly more "
+    "plausible, and in none the less robust one.",
+    won.get("more robust", 0) > len(matched) / 2 and "less robust" not in won,
+)
+
+# %% [markdown]
+# What the comparison cannot say is in the [plan](../paper/plan.md): the trainings are a choice, the intervals cover
+# networks and not that choice, and the measure of plausibility is that of the thesis.
