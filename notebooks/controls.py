@@ -212,8 +212,8 @@ style.panel(ax, data.title, xlabel="accuracy in the worst case", ylabel=f"implau
 page.figure(fig, "robustness", alt="Worst-case accuracy against implausibility, one mark per training and strength")
 
 # %% [markdown]
-# *Large marks: the four regimes. Small ones: controls, hollow where they see an adversary; a line joins the strengths of
-# one control.*
+# *Large marks: the four regimes. Small ones: controls, hollow where they see an adversary; a line joins the strengths
+# of one control.*
 #
 # ## Which property predicts plausibility?
 #
