@@ -184,7 +184,7 @@ def notebook(site: Site, path: Path) -> None:
     """Add a page with an executed notebook, its pictures as files of their own."""
     content = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
     html, _ = site.exporter.from_notebook_node(content)
-    html, count = site.linked(reachable(html), "../"), 0
+    html, count = site.linked(reachable(html), "../", Path("notebooks")), 0
 
     def picture(found: re.Match) -> str:
         nonlocal count
