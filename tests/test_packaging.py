@@ -163,6 +163,18 @@ def test_the_version_is_said_once(project: dict[str, Any]) -> None:
     assert citation["version"] == robexpl.__version__
 
 
+def test_the_commit_that_is_cited_holds_the_results() -> None:
+    """Page 1 of the paper names it beside the key of the results."""
+    commit = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["commit"]
+    tables = []
+    for at in (commit, "HEAD"):
+        listed = subprocess.run(["git", "ls-tree", at, "paper/generated/"], cwd=ROOT, capture_output=True, text=True)
+        if listed.returncode:
+            pytest.skip("the history is not here")
+        tables.append({line for line in listed.stdout.splitlines() if line.endswith(".csv")})
+    assert tables[0] == tables[1] != set()
+
+
 def test_every_package_has_an_exact_version_and_it_is_installed(setup: ModuleType, pins: dict[str, str]) -> None:
     assert {normal(name) for name in setup.requirements()} - pins.keys() == set()
     for name in setup.requirements():

@@ -1,6 +1,7 @@
 """Compile the paper from what the notebooks wrote.
 
-The same sources and results give the same bytes: no system fonts, no date. A PDF that would not change is left alone.
+The same sources and results give the same bytes: no system fonts, and the date that CITATION.cff states. A PDF that
+would not change is left alone.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import typst
+import yaml
 
 from robexpl import __version__
 from robexpl.files import write_atomic
@@ -36,6 +38,12 @@ def key(results: Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def released() -> dict[str, str]:
+    """Return the date of CITATION.cff and the commit that holds the results of the full study."""
+    citation = yaml.safe_load((places.ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    return {"date": f"{citation['date-released']:%-d %B %Y}", "commit": citation["commit"]}
+
+
 def typeset(
     call: Callable, profile: str, results: Path, root: Path, inputs: dict[str, str], *args: Any, **options: Any
 ) -> Any:
@@ -51,6 +59,7 @@ def typeset(
         "results": f"/{results.relative_to(home).as_posix()}",
         "version": __version__,
         "key": key(results),
+        **released(),
         "stored": ",".join(sorted(path.name for path in results.iterdir())),  # Typst cannot ask whether a file exists
     }
     # the figures ask for the font that their sizes were computed with
