@@ -17,7 +17,9 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import yaml
 
+from robexpl.models import _pretrained
 from robexpl.study.places import ROOT
 
 pytestmark = pytest.mark.slow
@@ -159,9 +161,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     sources = {path for path in (ROOT / "robexpl").glob("**/*") if path.suffix == ".py"}
     files = {path.relative_to(ROOT).as_posix() for path in sources}
     files |= {"robexpl/py.typed", "robexpl/study/study.yaml"}
-    shipped = {path.relative_to(ROOT).as_posix() for path in (ROOT / "robexpl" / "models" / "pretrained").iterdir()}
-    assert len(shipped) == 9  # eight networks and their card
-    files |= shipped
+    known = yaml.safe_load((_pretrained.FOLDER / "card.yaml").read_text(encoding="utf-8"))["datasets"]
+    shipped = {f"{name}-{regime}.safetensors" for name in known for regime in known[name]["networks"]} | {"card.yaml"}
+    assert {path.name for path in _pretrained.FOLDER.iterdir()} == shipped
+    files |= {f"robexpl/models/pretrained/{name}" for name in shipped}
     assert {name for name in names if ".dist-info/" not in name} == files
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
