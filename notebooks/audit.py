@@ -231,6 +231,20 @@ page.holds(
 )
 
 # %% [markdown]
+# ## Do independent classifiers recognise the target class?
+#
+# A short distance to training points does not say that a counterfactual shows its class. So we ask classifiers that
+# were trained with noise and are never explained (the oracle of notebook [measures](measures.py)): `mean` is one
+# minus the probability that they give the target class, at twice the stated energy weight. Real points of the class
+# would score near 0.
+
+# %%
+judged = pd.concat([frames.counterfactuals(audit.judged(one)) for one in study.both], ignore_index=True)
+oracle = estimates.means(judged[judged["counted"]], ["dataset", "stop", "regime"])
+page.table(oracle, "oracle", show=False)
+oracle.pivot_table(index=["dataset", "regime"], columns="stop", values="mean", sort=False).round(3)
+
+# %% [markdown]
 # ## Which settings produced the reported figures?
 #
 # If the cells were independent and normal, $\sum z^2$ would be minus twice the log-likelihood, up to a constant. We

@@ -10,7 +10,7 @@ from robexpl.study.factuals import Draw
 from robexpl.study.grid import Labels, Measured, Point, of_seed, point
 from robexpl.study.networks import Author, Data, Network
 from robexpl.study.sizes import STOPS, Study
-from robexpl.study.stages import Attacked
+from robexpl.study.stages import Attacked, Measure
 
 FACTORS = (1.0, 2.0)  # multiples of the stated energy weight
 # Settings that the thesis leaves open; reg and start noise are profiled at the energy weight that fits
@@ -21,11 +21,8 @@ PROFILE = {
 }
 EFFECTIVE = 1.0
 UNREPORTED = (0.1, 0.2)  # energy weights beside the author's unreported runs on California Housing
-DIRECTIONS = {  # how the sign of a gradient is computed: rounded or exact, in double precision or not
-    "single precision": {"rounded": True},
-    "double precision": {"rounded": True, "double": True},
-    "exact": {},
-}
+# How the sign of a gradient is computed: rounded or exact, in double precision or not
+DIRECTIONS = {"single precision": {"rounded": True}, "double precision": {"rounded": True, "double": True}, "exact": {}}
 TRAINED = ("weak", "medium")  # regimes whose adversary met rows of which the network was sure
 SEEDS = 3
 
@@ -114,6 +111,12 @@ def cells(study: Study) -> list[Point]:
     """List the author's networks at the stated energy weight and at twice that weight."""
     stated = sizes.settings()["weights"][study.kind]["energy"]
     return [entry for factor in FACTORS for entry in search(study, {"factor": factor}, energy=factor * stated)]
+
+
+def judged(study: Study) -> list[Point]:
+    """List those at twice the stated energy weight, scored by classifiers that are independent of all networks."""
+    found = [entry for entry in cells(study) if dict(entry.labels)["factor"] == FACTORS[1]]
+    return [replace(entry, measure=Measure("oracle", study.k)) for entry in found]
 
 
 def profile(study: Study) -> list[Point]:

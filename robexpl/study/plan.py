@@ -166,7 +166,7 @@ def _scale(study: Study) -> list[Measured]:
 NOTEBOOKS = (
     Notebook(
         "audit", (
-            grid.main, audit.attacks, audit.cells, audit.profile, audit.unreported, audit.directions,
+            grid.main, audit.attacks, audit.cells, audit.judged, audit.profile, audit.unreported, audit.directions,
             audit.trained_attacks, audit.trained_searches,
         ),
         each=False, profiles=("full",),
