@@ -36,7 +36,7 @@ demo: $(READY)  ## everything from nothing on embedded data, to build/demo/paper
 test: $(READY)  ## unit tests, and each small notebook executed and compared on one dataset: 5 minutes, offline
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 test-slow: $(READY)  ## the notebooks on the other dataset, a small report killed, crowded, on a cluster, out of room and damaged: 14 minutes, then the README's table of it
-	ROBEXPL_TRUST=paper/trust.json $(VENV)/bin/python -m pytest -m slow -n 2 --dist loadfile
+	ROBEXPL_TRUST=paper/trust.json $(VENV)/bin/python -m pytest -m slow
 	$(PIPE) readme
 test-kernels: $(READY)  ## what holds numbers, with the instructions of older processors: 7 minutes, offline
 	.ci/kernels $(VENV)/bin/python

@@ -346,16 +346,15 @@ page.holds(
     (sides["thresholded"] == "lower").all()
     and (size["binarised"].abs() < 0.2 * size["thresholded"].abs()).all()
     and robust["binarised"] < 0.01
-    and abs(robust["thresholded"] - robust["medium"]) < 0.05,
+    and 0.1 < robust["thresholded"] < robust["medium"],
 )
 page.holds(
-    "But accuracy under PGD does not tell how much is gained. The medium network, which is about as robust as the "
-    f"thresholded one, gains {-size['medium', dtc]:.3f} and {-size['medium', gcc]:.3f}, and the weak network, of which "
-    f"only {robust['weak']:.0%} of the answers are correct, gains {-size['weak', dtc]:.3f} and "
-    f"{-size['weak', gcc]:.3f}.",
-    (size["medium"] < 1.5 * size["thresholded"]).all()
-    and abs(robust["thresholded"] - robust["medium"]) < 0.05
-    and (size["weak"] < size["thresholded"]).all()
+    "But accuracy under PGD does not tell how much is gained. The weak network, of which only "
+    f"{robust['weak']:.0%} of the answers are correct, gains {-size['weak', dtc]:.3f} and {-size['weak', gcc]:.3f}, "
+    f"more than the thresholded one; the medium network gains {-size['medium', dtc]:.3f} and "
+    f"{-size['medium', gcc]:.3f}.",
+    (size["weak"] < size["thresholded"]).all()
+    and (size["medium"] < size["weak"]).all()
     and robust["weak"] < 0.5 * robust["thresholded"],
 )
 

@@ -244,6 +244,25 @@ oracle = estimates.means(judged[judged["counted"]], ["dataset", "stop", "regime"
 page.table(oracle, "oracle", show=False)
 oracle.pivot_table(index=["dataset", "regime"], columns="stop", values="mean", sort=False).round(3)
 
+# %% tags=["conclusions"]
+beyond = oracle[oracle["stop"] == "generator_conditions"].set_index(["dataset", "regime"])
+image, tabular = beyond.loc["mnist"], beyond.loc["california"]
+page.holds(
+    "Under the generator conditions they find the target class most often in the counterfactuals of the strong "
+    f"network, on MNIST ({image.loc['strong', 'mean']:.2f}, in the standard network "
+    f"{image.loc['standard', 'mean']:.2f}) and on California Housing ({tabular.loc['strong', 'mean']:.2f} and {tabular.loc['standard', 'mean']:.2f}), where the "
+    "thesis finds the standard network the most plausible one.",
+    all(one.loc["strong", "high"] < one.drop("strong")["low"].min() for one in (image, tabular))
+    and tabular["mean"].idxmax() == "standard",
+)
+page.holds(
+    "At the decision threshold they find it most often in those of the standard network, on both datasets.",
+    all(
+        rows.set_index("regime")["mean"].idxmin() == "standard"
+        for _, rows in oracle[oracle["stop"] == "decision_threshold"].groupby("dataset")
+    ),
+)
+
 # %% [markdown]
 # ## Which settings produced the reported figures?
 #

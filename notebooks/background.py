@@ -70,14 +70,17 @@ data.title, tuple(data.x_test.shape), data.class_names, (low, high)
 # $$ x' = x + \epsilon\, \operatorname{sgn}\bigl(\nabla_x \mathcal{L}(\theta, x, y)\bigr), $$
 #
 # and clamps $x'$ to the range of valid inputs. Among all changes with $\|x' - x\|_\infty \le \epsilon$ this one would
-# raise the loss most if the loss were linear.
+# raise the loss most if the loss were linear. With $m = \log \sum_{k \ne y} e^{f_k} - f_y$ the loss is
+# $\log(1 + e^m)$. It rises with $m$, so that the two gradients have the same sign, which that of $m$ does not lose to
+# rounding where the network is sure of the class.
 
 
 # %%
 def sign_of_gradient(model, x, y):
-    x = x.clone().requires_grad_()
-    loss = F.cross_entropy(model(x), y, reduction="sum")
-    return torch.autograd.grad(loss, x)[0].sign()  # (n, d)
+    x, y = x.clone().requires_grad_(), y[:, None]
+    logits = model(x)
+    others = logits.scatter(1, y, -torch.inf).logsumexp(1)  # (n,)
+    return torch.autograd.grad((others - logits.gather(1, y)[:, 0]).sum(), x)[0].sign()  # (n, d)
 
 
 def fgsm(model, x, y, eps):

@@ -54,9 +54,11 @@ side = validity.set_index(["measure", "a", "b"])["side"]
 
 # %% tags=["conclusions", "image"]
 page.holds(
-    f"The oracle meets {met['oracle']} of six criteria, SSIM {met['ssim']}. By SSIM a blank image is more plausible "
+    "Two measures that compare whole sets, the classifier two-sample test and the maximum mean discrepancy, meet all "
+    f"six criteria; SSIM meets {met['ssim']} and the oracle {met['oracle']}. By SSIM a blank image is more plausible "
     "than the counterfactuals under the generator conditions; by the oracle it is less plausible.",
-    met["oracle"] > met["ssim"]
+    (met[["c2st", "mmd"]] == 6).all()
+    and met.drop(["c2st", "mmd"]).max() < 6
     and side["ssim", "generator_conditions", "blank"] == "higher"
     and side["oracle", "generator_conditions", "blank"] == "lower",
 )

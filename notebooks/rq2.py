@@ -293,7 +293,7 @@ page.holds(
     near["side"] == "higher"
     and far["side"] == "lower"
     and (corrected.loc[(slice(None), "medium", "weak"), "side"] == "lower").all()
-    and (corrected.loc[(slice(None), "strong", "medium"), "side"] == "higher").all(),
+    and (corrected.loc[(slice(None), "strong", "medium"), "side"] != "lower").all(),
 )
 
 # %% tags=["conclusions", "tabular"]
