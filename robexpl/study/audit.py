@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from robexpl.regimes import REGIMES
-from robexpl.study import sizes
+from robexpl.study import judging, sizes
 from robexpl.study.factuals import Draw
 from robexpl.study.grid import Labels, Measured, Point, of_seed, point
 from robexpl.study.networks import Author, Data, Network
@@ -114,9 +114,9 @@ def cells(study: Study) -> list[Point]:
 
 
 def judged(study: Study) -> list[Point]:
-    """List those at twice the stated energy weight, scored by classifiers that are independent of all networks."""
-    found = [entry for entry in cells(study) if dict(entry.labels)["factor"] == FACTORS[1]]
-    return [replace(entry, measure=Measure("oracle", study.k)) for entry in found]
+    """List the `cells` at twice the stated energy weight, scored by the primary measure of plausibility."""
+    by, doubled = Measure(judging.PRIMARY, study.k), ("factor", FACTORS[1])
+    return [replace(entry, measure=by) for entry in cells(study) if doubled in entry.labels]
 
 
 def profile(study: Study) -> list[Point]:
