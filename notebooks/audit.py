@@ -251,8 +251,7 @@ page.holds(
     "Under the generator conditions they find the target class most often in the counterfactuals of the strong "
     f"network, on MNIST ({image.loc['strong', 'mean']:.2f}, in the standard network "
     f"{image.loc['standard', 'mean']:.2f}) and on California Housing ({tabular.loc['strong', 'mean']:.2f} and "
-    f"{tabular.loc['standard', 'mean']:.2f}), where the "
-    "thesis finds the standard network the most plausible one.",
+    f"{tabular.loc['standard', 'mean']:.2f}), where the thesis finds the standard network the most plausible one.",
     all(one.loc["strong", "high"] < one.drop("strong")["low"].min() for one in (image, tabular))
     and tabular["mean"].idxmax() == "standard",
 )

@@ -70,8 +70,8 @@ data.title, tuple(data.x_test.shape), data.class_names, (low, high)
 # $$ x' = x + \epsilon\, \operatorname{sgn}\bigl(\nabla_x \mathcal{L}(\theta, x, y)\bigr), $$
 #
 # and clamps $x'$ to the range of valid inputs. Among all changes with $\|x' - x\|_\infty \le \epsilon$ this one would
-# raise the loss most if the loss were linear. With $m = \log \sum_{k \ne y} e^{f_k} - f_y$ the loss is
-# $\log(1 + e^m)$. It rises with $m$, so that the two gradients have the same sign, which that of $m$ does not lose to
+# raise the loss most if the loss were linear. With $m = \log \sum_{k \ne y} e^{f_k} - f_y$ the loss is $\log(1 + e^m)$.
+# It rises with $m$, so that the gradients of both have the same sign. The code takes that of $m$, which is not lost to
 # rounding where the network is sure of the class.
 
 

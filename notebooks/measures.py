@@ -11,10 +11,10 @@
 #
 # The thesis judges explanations by one distance to training points of the target class, and takes it for granted that
 # counterfactuals are faithful to the network and that another generator would rank the networks alike. This notebook
-# puts ten measures of plausibility to the same tests, asks whether they agree, compares the networks by each of
-# them, measures faithfulness, and repeats the comparison with other generators. What would be compared, and which
-# measure would be trusted, was [written down](../paper/plan-measures.md) before the numbers were known. Everything is
-# in the condition `corrected`; `anchors` ([MNIST](anchors-mnist.ipynb),
+# puts nine measures of plausibility, ten on tabular data, to the same tests, asks whether they agree, compares the
+# networks by each of them, measures faithfulness, and repeats the comparison with other generators. What would be
+# compared, and which measure would be trusted, was [written down](../paper/plan-measures.md) before the numbers were
+# known. Everything is in the condition `corrected`; `anchors` ([MNIST](anchors-mnist.ipynb),
 # [California Housing](anchors-california.ipynb)) says more of the measure of the thesis.
 
 # %% tags=["parameters"]
